@@ -1,0 +1,149 @@
+"""POST /commands/add-messages: up to a thousand mails in one transaction, each judged on its own."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from admin_api.auth import Caller
+from admin_api.drafts import MESSAGE_FIELDS, Desk, priority_of, submission_of
+from admin_api.problems import Answer, Problem, invalid
+from admin_api.routes import Access, Call, Route
+from admin_api.schemas.message import AddMessages, Added
+from admin_api.schemas.model import known_fields
+from admin_api.services import Services
+from relay.errors import Refused
+from relay.ingress.accept import Origin, Submission
+from relay.store.queue.accept import Accepted
+
+MOST_MESSAGES = 1000
+ALREADY_SENT = "already sent"
+INVALID = "invalid payload"
+
+_CALL_FIELDS = known_fields(AddMessages)
+_NOT_YET = ("attachments", "inline")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one mail of the call; `id` is None where it had none."""
+
+    id: str | None
+    answer: Accepted | Refused
+
+
+async def add_messages(services: Services, call: Call) -> Answer:
+    value = call.read_object()
+    items = _items(value)
+    check_tenants(items, call.caller)
+    check_attachments(items)
+    desk = desk_of(services, call, value.get("default_priority"))
+    outcomes = await services.uncut.run(accept(services, items, desk))
+    return answer_of(outcomes, warnings_of(value, items))
+
+
+async def accept(services: Services, items: Sequence[object], desk: Desk) -> list[Outcome]:
+    """Give what can be given to the door; one outcome for each item, in order."""
+    judged = [_judged(item, desk) for item in items]
+    submissions = [item for item in judged if isinstance(item, Submission)]
+    answers = iter(await services.door.accept_all(submissions) if submissions else ())
+    return [
+        Outcome(_id_of(item), verdict if isinstance(verdict, Refused) else next(answers))
+        for item, verdict in zip(items, judged, strict=True)
+    ]
+
+
+def answer_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> Answer:
+    """Tell what became of each; 400 when nothing was queued and something is wrong with one."""
+    rejected = [_rejection(o.id, o.answer) for o in outcomes if isinstance(o.answer, Refused)]
+    queued = [
+        {"id": o.id if o.id is not None else o.answer.pk, "pk": o.answer.pk}
+        for o in outcomes
+        if isinstance(o.answer, Accepted)
+    ]
+    if not queued and any(item["reason"] != ALREADY_SENT for item in rejected):
+        raise Problem(400, {"error": "All messages rejected", "rejected": rejected})
+    body = {"ok": True, "queued": len(queued), "rejected": rejected, "messages": queued}
+    return Answer({**body, "warnings": warnings} if warnings else body)
+
+
+def check_tenants(items: Iterable[object], caller: Caller) -> None:
+    """Raise 401 when a tenant's key names another tenant."""
+    if caller.is_admin:
+        return
+    for item in items:
+        if isinstance(item, dict) and item.get("tenant_id"):
+            caller.check(item["tenant_id"])
+
+
+def check_attachments(items: Sequence[object]) -> None:
+    """Raise 422 for what cannot be sent yet: leaving it out of the mail would be worse."""
+    for place, item in enumerate(items):
+        if isinstance(item, dict):
+            for name in _NOT_YET:
+                if item.get(name):
+                    raise invalid("body", "not available yet", "messages", place, name)
+
+
+def desk_of(services: Services, call: Call, default_priority: object = None) -> Desk:
+    if not isinstance(default_priority, int | str | None):
+        raise invalid("body", "a number or a label is expected", "default_priority")
+    try:
+        priority = priority_of(default_priority, None)
+    except Refused as refused:
+        raise invalid("body", str(refused), "default_priority") from None
+    return Desk(
+        host_name=services.settings.host_name,
+        max_recipients=services.settings.max_recipients,
+        now=services.database.now(),
+        origin=Origin(protocol="HTTP", ip=call.peer_ip),
+        tenant_id=call.caller.tenant_id,
+        default_priority=priority,
+    )
+
+
+def warnings_of(value: dict[str, object], items: Iterable[object]) -> list[str] | None:
+    """Name the fields that nobody knows, each once."""
+    unknown = set(value.keys() - _CALL_FIELDS)
+    for item in items:
+        if isinstance(item, dict):
+            unknown |= item.keys() - MESSAGE_FIELDS
+    return sorted(unknown) or None
+
+
+def _items(value: dict[str, object]) -> list[object]:
+    items = value.get("messages")
+    if not isinstance(items, list):
+        raise invalid("body", "a list is expected", "messages")
+    if len(items) > MOST_MESSAGES:
+        raise Problem(400, f"at most {MOST_MESSAGES} messages in one call")
+    return items
+
+
+def _judged(item: object, desk: Desk) -> Submission | Refused:
+    try:
+        return submission_of(item, desk)
+    except Refused as refused:
+        return refused
+
+
+def _id_of(item: object) -> str | None:
+    given = item.get("id") if isinstance(item, dict) else None
+    return given if isinstance(given, str) and given else None
+
+
+def _rejection(client_id: str | None, refused: Refused) -> dict[str, str | None]:
+    rejection = {"id": client_id, "reason": refused.reason}
+    return {**rejection, "detail": str(refused)} if refused.reason == INVALID else rejection
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/commands/add-messages",
+        add_messages,
+        Access.TENANT,
+        "Add up to 1000 messages in one transaction; each is queued or rejected on its own",
+        answer=Added,
+        body=AddMessages,
+        failures={400: "Nothing was queued, or more than 1000 messages were given"},
+    ),
+)

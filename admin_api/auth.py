@@ -1,0 +1,76 @@
+"""Who calls: the operator with the admin token, or a tenant with its API key.
+
+A tenant reaches itself only. Asking for another tenant by name is 401; what belongs to another tenant looks the same
+as what does not exist. Tokens are looked up and compared as SHA-256, so no comparison tells how near a guess was.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from admin_api.problems import Problem, invalid, unauthorized
+from admin_api.services import Services
+from relay.crypto import digest, same
+
+_TENANT_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
+_TOKEN_MAX_CHARS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """`tenant_id` is None for the admin token."""
+
+    tenant_id: str | None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.tenant_id is None
+
+    def check(self, tenant_id: str) -> None:
+        """Raise 401 unless the caller may speak for this tenant."""
+        if self.tenant_id not in (None, tenant_id):
+            raise unauthorized("Token not authorized for this tenant")
+
+    def tenant(self, asked: str | None, *, place: str) -> str:
+        """Return the tenant that is meant: the one asked for, or else the key's own.
+
+        `place` is where it could have been given, "query" or "body". Raises 401, or 422 when neither says.
+        """
+        if asked is not None:
+            self.check(asked)
+            return asked
+        if self.tenant_id is None:
+            raise invalid(place, "Field required", "tenant_id")
+        return self.tenant_id
+
+    def require_admin(self) -> None:
+        if not self.is_admin:
+            raise Problem(403, "Admin token required")
+
+
+ADMIN = Caller(None)
+
+
+def token(headers: Mapping[str, str]) -> str | None:
+    """Return what was given in X-API-Token, else as a bearer token (RFC 6750 §2.1)."""
+    given = headers.get("x-api-token")
+    if given is not None:
+        return given.strip()
+    scheme, _, value = headers.get("authorization", "").partition(" ")
+    return value.strip() if scheme.lower() == "bearer" else None
+
+
+async def identify(headers: Mapping[str, str], services: Services) -> Caller:
+    """Return who calls. Raises 401, the same for a missing, a wrong and an expired token."""
+    given = token(headers)
+    if not given or len(given) > _TOKEN_MAX_CHARS:
+        raise unauthorized()
+    hashed = digest(given)
+    if same(hashed, services.settings.admin_token_digest):
+        return ADMIN
+    if _TENANT_KEY.fullmatch(given):
+        key = await services.directory.api_key(hashed)
+        if key and (key.expires_at is None or key.expires_at > services.database.now()):
+            return Caller(key.tenant_id)
+    services.metrics.auth_failed()
+    raise unauthorized()

@@ -1,0 +1,150 @@
+"""GET /messages and below: what was accepted, where it stands, what it looks like."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import NoReturn
+
+from admin_api import cursors, strict_json
+from admin_api.problems import Answer, not_found
+from admin_api.records import full_record, record, status_of
+from admin_api.routes import Access, Call, Route, Stream, shown
+from admin_api.schemas.message import ContentQuery, FullRecord, ListQuery, Records
+from admin_api.schemas.model import OfTenant
+from admin_api.services import Services
+from relay.store.messages import Filter, MessageView
+
+PAGE_MESSAGES = 200
+_SOMETIMES = frozenset({"history"})
+
+
+async def list_messages(services: Services, call: Call) -> Answer | Stream:
+    query = call.read_query(ListQuery)
+    call.caller.check(query.tenant_id)
+    after = cursors.decode(query.cursor)
+    tenant = await services.directory.tenant(query.tenant_id)
+    listing = Listing(services, query, tenant.name if tenant else None)
+    if query.limit is None:
+        return Stream(listing.pieces(after))
+    views = await listing.some(after, query.limit + 1)
+    page = views[: query.limit]
+    body: dict[str, object] = {"ok": True, "messages": await listing.records(page)}
+    if len(views) > len(page):
+        body["next_cursor"] = cursors.encode(page[-1].pk)
+    return Answer(body)
+
+
+async def show_message(services: Services, call: Call) -> Answer:
+    query = call.read_query(OfTenant)
+    call.caller.check(query.tenant_id)
+    view = await services.messages.find(query.tenant_id, call.path["id"])
+    if view is None:
+        _missing()
+    tenant = await services.directory.tenant(query.tenant_id)
+    attempts = await services.messages.attempts(view.pk)
+    events = await services.messages.events(view.pk)
+    full = full_record(view, tenant.name if tenant else None, attempts, events)
+    return Answer(shown(full, omit=_SOMETIMES))
+
+
+async def show_content(services: Services, call: Call) -> Answer:
+    tenant_id = call.caller.tenant(call.read_query(ContentQuery).tenant_id, place="query")
+    view = await services.messages.find(tenant_id, call.path["id"])
+    if view is None:
+        _missing()
+    content = await services.messages.content(view.pk)
+    if content is None:
+        raise not_found("content")
+    return Answer(content, content_type="message/rfc822")
+
+
+class Listing:
+    """The messages that a query asks for, in the order in which they were accepted."""
+
+    def __init__(self, services: Services, query: ListQuery, tenant_name: str | None) -> None:
+        self._messages = services.messages
+        self._query = query
+        self._tenant_name = tenant_name
+        self._filter = filter_of(query)
+
+    async def some(self, after: str, most: int) -> list[MessageView]:
+        """Return up to `most` messages past `after`. Status is derived, so it is asked of what was read."""
+        found: list[MessageView] = []
+        async for views in self._pages(after, min(most, PAGE_MESSAGES)):
+            found += views
+            if len(found) >= most:
+                break
+        return found[:most]
+
+    async def records(self, views: Sequence[MessageView]) -> list[dict[str, object]]:
+        return [await self._record(view) for view in views]
+
+    async def pieces(self, after: str) -> AsyncIterator[bytes]:
+        """Write the answer with all of them, holding one page in memory."""
+        yield b'{"ok":true,"messages":['
+        separator = ""
+        async for views in self._pages(after, PAGE_MESSAGES):
+            records = [strict_json.dumps(await self._record(view)) for view in views]
+            if records:
+                yield (separator + ",".join(records)).encode()
+                separator = ","
+        yield b"]}"
+
+    async def _pages(self, after: str, size: int) -> AsyncIterator[list[MessageView]]:
+        while views := await self._messages.page(self._filter, after=after, limit=size):
+            yield [view for view in views if self._is_wanted(view)]
+            after = views[-1].pk
+
+    def _is_wanted(self, view: MessageView) -> bool:
+        return self._query.status in (None, status_of(view.recipients))
+
+    async def _record(self, view: MessageView) -> dict[str, object]:
+        events = await self._messages.events(view.pk) if self._query.include_history else None
+        return shown(record(view, self._tenant_name, events), omit=_SOMETIMES)
+
+
+def filter_of(query: ListQuery) -> Filter:
+    return Filter(
+        tenant_id=query.tenant_id,
+        active_only=query.active_only,
+        account_id=query.account_id,
+        batch_code=query.batch_code,
+        since=query.since,
+        until=query.until,
+        recipient=query.recipient,
+    )
+
+
+def _missing() -> NoReturn:
+    raise not_found("message")
+
+
+ROUTES = (
+    Route(
+        "GET",
+        "/messages",
+        list_messages,
+        Access.TENANT,
+        "List a tenant's messages in the order in which they were accepted; all of them without limit",
+        answer=Records,
+        query=ListQuery,
+    ),
+    Route(
+        "GET",
+        "/messages/{id}",
+        show_message,
+        Access.TENANT,
+        "Show a message, by the client's id or by pk, with its attempts and events",
+        answer=FullRecord,
+        query=OfTenant,
+        failures={404: "No such message of this tenant"},
+    ),
+    Route(
+        "GET",
+        "/messages/{id}/content",
+        show_content,
+        Access.TENANT,
+        "The mail as it is sent; dropped after delivery, unless the tenant keeps it",
+        query=ContentQuery,
+        answer_type="message/rfc822",
+        failures={404: "No such message of this tenant, or its content was dropped"},
+    ),
+)

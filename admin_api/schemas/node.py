@@ -1,0 +1,30 @@
+"""A node: whether it lives, whether it can take mail, how it is."""
+
+from admin_api.schemas.model import Model, TenantId
+
+
+class Alive(Model):
+    status: str
+
+
+class Trouble(Model):
+    """An account that rests, and until when."""
+
+    tenant_id: str
+    account_id: str
+    reason: str
+    until: float
+
+
+class Status(Model):
+    ok: bool
+    active: bool
+    version: str
+    node: str
+    queue: dict[str, int] | None = None
+    """Recipients by state, of the whole instance; for the admin token only."""
+    accounts_in_trouble: list[Trouble]
+
+
+class WakeQuery(Model):
+    tenant_id: TenantId | None = None

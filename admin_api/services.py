@@ -1,0 +1,62 @@
+"""What the handlers of the REST API use, handed over in one piece by whoever builds the node."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from admin_api.uncut import Uncut
+from relay.ingress.accept import Door
+from relay.metrics import Metrics
+from relay.store.accounts import AccountStore
+from relay.store.credentials import CredentialStore
+from relay.store.database import Database
+from relay.store.directory import Directory
+from relay.store.messages import MessageStore
+from relay.store.tenants import TenantStore
+
+Wake = Callable[[str | None], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """`admin_token_digest` is `relay.crypto.digest` of the token; without a metrics token /metrics is open."""
+
+    admin_token_digest: str
+    host_name: str
+    metrics_token_digest: str | None = None
+    max_body_bytes: int = 36_765_440
+    max_message_bytes: int = 26_214_400
+    max_recipients: int = 1000
+    max_connections: int = 500
+    request_deadline_s: float = 60.0
+    min_rate_bytes_s: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTrouble:
+    """An account that rests; `reason` is printable and names no secret."""
+
+    tenant_id: str
+    account_id: str
+    reason: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`wake` asks for a dispatch at once, of one tenant's mail or, with None, of all."""
+
+    settings: ApiSettings
+    version: str
+    node: str
+    database: Database
+    door: Door
+    directory: Directory
+    tenants: TenantStore
+    accounts: AccountStore
+    credentials: CredentialStore
+    messages: MessageStore
+    metrics: Metrics
+    wake: Wake
+    accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
+    is_active: Callable[[], bool]
+    uncut: Uncut

@@ -1,0 +1,205 @@
+"""The settings as one frozen tree: each key, its type, its default and what it does.
+
+The text under a field is its line in `conf/pillarbox.toml` and in the documentation. A field
+without a default is derived from others when it is not given (`relay.config.load`), so those who
+read the tree never meet a None that means "work it out".
+"""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from relay.config.values import (
+    Compat,
+    Count,
+    DatabaseUrl,
+    Days,
+    EncryptionKeys,
+    FirstAndLongest,
+    HostName,
+    InstanceName,
+    Listen,
+    ListenAddress,
+    ListenAddresses,
+    LogFormat,
+    LogLevel,
+    Seconds,
+    SecondsOrZero,
+    Share,
+    Size,
+    Token,
+    Waits,
+    sqlite_path,
+)
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+
+class Database(Section):
+    url: DatabaseUrl
+    """sqlite:<path> or postgresql://user@host/name; empty: pillarbox.db in the instance folder."""
+    pool_size: Count = 10
+    """Connections a node keeps to PostgreSQL; SQLite has one."""
+    command_timeout_s: Seconds = 15
+    """Longest wait for one statement; after it the store counts as unavailable."""
+
+    @property
+    def sqlite_path(self) -> Path | None:
+        """The file of the embedded database, None for PostgreSQL."""
+        path = sqlite_path(self.url.get_secret_value())
+        return None if path is None else Path(path)
+
+
+class Http(Section):
+    listen: ListenAddress = Listen("127.0.0.1", 8000)
+    """Address of REST, /metrics and the dashboard."""
+    api_token: Token | None = None
+    """The admin token; empty: made at the first start and kept in the instance folder."""
+    max_body_bytes: Count
+    """Largest request; empty: 1.4 x limits.max_message_bytes + 65536 (base64, JSON)."""
+    metrics_token: Token | None = None
+    """Bearer token that GET /metrics asks for; empty: none."""
+
+
+class Smtp(Section):
+    listen: ListenAddresses = (Listen("127.0.0.1", 2525),)
+    """Addresses for SMTP, a list or comma separated; STARTTLS where a certificate is set."""
+    tls_listen: ListenAddresses = ()
+    """Addresses for SMTP inside TLS (RFC 8314), usually port 465."""
+    tls_cert: Path | None = None
+    """Certificate chain (PEM); read again when the file changes."""
+    tls_key: Path | None = None
+    """Private key of the certificate (PEM)."""
+    require_tls: bool | None = None
+    """Neither offer nor accept AUTH in clear; empty: true, except on loopback addresses."""
+    hostname: HostName
+    """Name in the greeting and in Received; empty: the name of this machine."""
+    max_connections: Count = 100
+    """Connections at once; one more is answered 421."""
+    max_connections_per_ip: Count = 10
+    """Connections at once from one address; loopback is exempt, all local applications share it."""
+    max_recipients: Count = 100
+    """Recipients of one mail; one more is answered 452 4.5.3 (RFC 5321 §4.5.3.1.10)."""
+    max_header_bytes: Count = 102400
+    """Largest header block of a mail."""
+    max_header_fields: Count = 1000
+    """Most header fields of a mail."""
+    idle_timeout_s: Seconds = 300
+    """Longest silence of a client between commands (RFC 5321 §4.5.3.2.7: at least 5 minutes)."""
+    session_timeout_s: Seconds = 3600
+    """Longest life of a connection."""
+    min_rate_bytes_s: Size = 500
+    """Slowest pace of a mail's content, checked after the grace; 0: any."""
+    min_rate_grace_s: SecondsOrZero = 30
+    """Time before the pace of a mail's content is checked."""
+    max_commands: Count = 1000
+    """Commands in one connection that bring no mail further."""
+    max_errors: Count = 10
+    """Refused commands in one connection before it is closed with 421."""
+    max_auth_failures: Count = 3
+    """Failed logins in one connection before it is closed with 421."""
+    max_hops: Count = 50
+    """Received fields in a mail; more means a loop (RFC 5321 §6.3)."""
+    auth_cache_s: SecondsOrZero = 60
+    """How long a password that was verified is known without hashing it again; 0: never."""
+
+    def needs_tls(self, listen: Listen) -> bool:
+        """Whether AUTH on this address waits for TLS."""
+        return not listen.is_loopback if self.require_tls is None else self.require_tls
+
+
+class Limits(Section):
+    max_message_bytes: Count = 26214400
+    """Largest mail: SIZE in SMTP, content in REST, attachments after fetching."""
+    max_waiting_per_tenant: Count = 1000000
+    """Recipients a tenant may have waiting; beyond it its mail is answered 452 4.3.1."""
+    min_free_disk_bytes: Size = 104857600
+    """Free space under which new mail is answered 452 4.3.1."""
+
+
+class Retry(Section):
+    waits_s: Waits = (60, 300, 900, 3600, 7200)
+    """Waits after the first, second, … attempt; the last one repeats."""
+    jitter: Share = 0.2
+    """Each wait varies by up to this share, so that what failed together returns apart."""
+    lifetime_s: Seconds = 432000
+    """Age at which a mail is given up (RFC 5321 §4.5.4.1: 4 to 5 days)."""
+
+
+class Dispatch(Section):
+    max_deliveries: Count = 200
+    """Deliveries at once in one node."""
+    memory_bytes: Count = 67108864
+    """Content that deliveries of one node may hold in memory."""
+    handover_messages: Size = 2000
+    """Mail that goes from acceptance to delivery in memory, without being read back; 0: none."""
+    poll_s: Seconds = 1.0
+    """How often to look for due mail that nothing announced."""
+    lease_s: Seconds = 60
+    """Time after which the work of a node that died is taken up by another."""
+    account_rest_s: FirstAndLongest = (5, 300)
+    """First and longest rest of an account whose server cannot be used; it doubles in between."""
+    drain_s: SecondsOrZero = 30
+    """Time given to deliveries under way when the node stops."""
+    tick_s: SecondsOrZero = 0
+    """Pause between rounds of dispatch; 0: mail leaves at once. compat = "genro" makes it 0.5."""
+
+
+class Upstream(Section):
+    connect_timeout_s: Seconds = 30
+    """Longest wait for a connection to an upstream server."""
+    command_timeout_s: Seconds = 300
+    """Longest wait for the reply to a command (RFC 5321 §4.5.3.2: 5 minutes)."""
+    data_timeout_s: Seconds = 600
+    """Longest wait for the reply to the final dot (RFC 5321 §4.5.3.2.6: 10 minutes)."""
+    min_rate_bytes_s: Count = 10000
+    """Slowest pace at which a server takes content; gives the time that a big mail may need."""
+    idle_s: SecondsOrZero = 30
+    """How long an idle connection is kept for the next mail."""
+    max_age_s: Seconds = 300
+    """Age at which a connection is not used again."""
+    probe_after_s: SecondsOrZero = 15
+    """Idle time after which a connection is probed with RSET before it is used."""
+    helo_name: HostName
+    """Name given in EHLO; empty: smtp.hostname."""
+    max_recipients: Count = 100
+    """Recipients in one transaction; more are sent in portions (RFC 5321 §4.5.3.1.8)."""
+
+
+class Retention(Section):
+    days: Days = 7
+    """How long a message is listed after everything about it is final and reported."""
+
+
+class Log(Section):
+    format: LogFormat | None = None
+    """text (key=value) or json; empty: text on a terminal, else json."""
+    level: LogLevel = "info"
+    """debug, info, warning or error."""
+
+
+class Tree(Section):
+    name: InstanceName
+    """What this instance is called; empty: the name of its folder."""
+    workers: Count = 1
+    """Processes on this machine; more than 1 needs PostgreSQL."""
+    compat: Compat = "none"
+    """none, or genro: header X-Genro-Mail-ID, gmp_* metrics and a dispatch tick of 0.5 s."""
+    encryption_key: EncryptionKeys | None = None
+    """Base64 of 32 bytes; of several with commas the first seals; empty: made for SQLite."""
+    database: Database
+    http: Http
+    smtp: Smtp
+    limits: Limits
+    retry: Retry
+    dispatch: Dispatch
+    upstream: Upstream
+    retention: Retention
+    log: Log

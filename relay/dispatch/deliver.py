@@ -1,0 +1,170 @@
+"""One delivery to one account: a connection, the bytes in a form the upstream takes, the
+transaction.
+
+Promises: before anything is offered, the store says durably that it is (`Spool.begin`), and the
+node's lease is fresh; every recipient gets an outcome; a fault of the account or a full limit is
+raised, and then no recipient was taken.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from relay.dispatch.pool import Pool, Upstream
+from relay.dispatch.reply import next_portion
+from relay.dispatch.session import BeforeData, Extensions, Offer
+from relay.errors import ContentRefused, Fenced, Temporary
+from relay.formats.address import needs_smtputf8
+from relay.formats.recode import to_7bit
+from relay.model import Account, AccountKind, Delivery, Outcome, Pending, Verdict
+from relay.store.spool import Spool
+
+# RFC 5322 §2.1.1
+LONGEST_LINE = 998
+# Above this, re-encoding would hold up the loop.
+THREAD_BYTES = 256 * 1024
+CONNECTIONS_TRIED = 3
+
+
+class LimitReached(Temporary):
+    """The account's rate limit has no room until `free_at` (Unix seconds)."""
+
+    def __init__(self, free_at: float) -> None:
+        super().__init__("the account is at its limit")
+        self.free_at = free_at
+
+
+class Deliverer:
+    def __init__(self, spool: Spool, pool: Pool) -> None:
+        self._spool = spool
+        self._pool = pool
+
+    async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
+        """Offer the mail; one outcome for each recipient.
+
+        Raises AccountFault, LimitReached, Fenced, StoreUnavailable: then nobody was taken.
+        """
+        begin = Begin(self._spool, delivery, account)
+        if account.kind is AccountKind.CAPTURE:
+            await begin()
+            return tuple(captured(pending) for pending in delivery.pending)
+        content = await self._content(delivery)
+        if content is None:
+            return failed(delivery, ContentRefused("the content of this mail is gone", code=554))
+        try:
+            return await self._offer_all(delivery, account, content, begin)
+        except ContentRefused as refused:
+            return failed(delivery, refused)
+
+    async def _content(self, delivery: Delivery) -> bytes | None:
+        if delivery.content is not None:
+            return delivery.content
+        return await self._spool.content(delivery.pk)
+
+    async def _offer_all(
+        self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
+    ) -> tuple[Outcome, ...]:
+        """Offer in portions: an upstream may take fewer recipients at a time than the mail has."""
+        outcomes: dict[int, Outcome] = {}
+        left = delivery.pending
+        while left:
+            said = await self._offer(replace(delivery, pending=left), account, content, begin)
+            outcomes |= {outcome.n: outcome for outcome in said}
+            again = next_portion(said)
+            left = tuple(p for p in left if p.n in again)
+        return tuple(outcomes[p.n] for p in delivery.pending)
+
+    async def _offer(
+        self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
+    ) -> list[Outcome]:
+        for tries_left in reversed(range(CONNECTIONS_TRIED)):
+            upstream = await self._pool.acquire(account)
+            try:
+                offer = await fitted(delivery, content, upstream.session.extensions)
+                outcomes = await upstream.session.offer(offer, begin)
+            except BaseException:
+                await self._give_back(upstream)
+                raise
+            await self._give_back(upstream)
+            if not upstream.session.worn_out or not tries_left:
+                return outcomes
+        raise AssertionError("unreachable")
+
+    async def _give_back(self, upstream: Upstream) -> None:
+        if upstream.session.reusable:
+            await self._pool.release(upstream)
+        else:
+            await self._pool.discard(upstream)
+
+
+class Begin:
+    """Say once that the upstream may have the mail from now on."""
+
+    def __init__(self, spool: Spool, delivery: Delivery, account: Account) -> None:
+        self._spool = spool
+        self._delivery = delivery
+        self._account = account
+        self._is_done = False
+
+    async def __call__(self) -> None:
+        # The fence guards the store, but no upstream asks for it: a node that was frozen must see
+        # that itself.
+        if not self._spool.lease_is_fresh():
+            raise Fenced("the lease of this node is not fresh")
+        if self._is_done:
+            return
+        free_at = await self._spool.begin(self._delivery, self._account)
+        if free_at is not None:
+            raise LimitReached(free_at)
+        self._is_done = True
+
+
+async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
+    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none."""
+    traits = delivery.traits
+    check_size(content, offered)
+    utf8 = traits.has_utf8_headers or any(
+        needs_smtputf8(a) for a in (delivery.sender, *(p.address for p in delivery.pending))
+    )
+    if utf8 and not offered.smtputf8:
+        raise ContentRefused("the upstream does not offer SMTPUTF8", code=550, enhanced="5.6.7")
+    body_8bit = traits.has_8bit
+    if (body_8bit and not offered.eight_bit) or traits.longest_line > LONGEST_LINE:
+        content = await recoded(content)
+        check_size(content, offered)
+        body_8bit = body_8bit and offered.eight_bit and not content.isascii()
+    return Offer(
+        delivery.sender, delivery.pending, content, body_8bit, utf8, delivery.ret, delivery.envid
+    )
+
+
+def check_size(content: bytes, offered: Extensions) -> None:
+    if offered.size and len(content) > offered.size:
+        raise ContentRefused(
+            f"the upstream takes {offered.size} bytes at most", code=552, enhanced="5.3.4"
+        )
+
+
+async def recoded(content: bytes) -> bytes:
+    if len(content) < THREAD_BYTES:
+        return to_7bit(content)
+    return await asyncio.to_thread(to_7bit, content)
+
+
+def failed(delivery: Delivery, refused: ContentRefused) -> tuple[Outcome, ...]:
+    text = f"{refused.code} {refused.enhanced} {refused}"
+    return tuple(
+        Outcome(p.n, Verdict.FAILED, refused.code, refused.enhanced, text, "mail")
+        for p in delivery.pending
+    )
+
+
+def captured(pending: Pending) -> Outcome:
+    return Outcome(
+        pending.n, Verdict.SENT, 250, "2.0.0", "kept for looking at, not delivered", "dot"
+    )
+
+
+def deferred(delivery: Delivery, reply: str) -> Sequence[Outcome]:
+    """Return the outcome of an attempt that failed inside this relay."""
+    return [Outcome(p.n, Verdict.DEFERRED, 0, None, reply, "connect") for p in delivery.pending]

@@ -1,0 +1,401 @@
+"""The dispatcher: what is due goes to the accounts that can carry it.
+
+Promises: mail that is accepted is begun at once where its account has room; of an account's mail,
+priority goes first, then age; no tenant holds up another: when not all can be sent at once they
+take turns by weight. Bounded: the deliveries at once, the mail and bytes in memory.
+
+A *lane* is a queue in the store (see `relay.model.lane_of`), an *outlet* an account with what waits
+in memory for it, a *courier* the task that carries an outlet's mail over one connection, one after
+another.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from relay import maillog
+from relay.dispatch.deliver import Deliverer, LimitReached, deferred
+from relay.dispatch.fair import Turns
+from relay.dispatch.health import Health
+from relay.dispatch.outlet import Outlet
+from relay.dispatch.results import Results
+from relay.dispatch.settler import Settler
+from relay.dispatch.ways import Ways
+from relay.errors import AccountFault, Fenced, RelayError, Temporary
+from relay.metrics import Metrics
+from relay.model import Delivery, LimitBehavior
+from relay.store import limits
+from relay.store.spool import Spool
+
+CLAIMS_AT_ONCE = 100
+AFTER_TROUBLE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchSettings:
+    """`hands_over`: mail may go from acceptance to delivery in memory. `tick_s` slows the loop for
+    compatibility.
+    """
+
+    max_deliveries: int
+    memory_bytes: int
+    memory_messages: int
+    hands_over: bool
+    tick_s: float
+    first_rest_s: float
+    longest_rest_s: float
+
+
+class Dispatcher:
+    """The `Taker` of a node's spool."""
+
+    def __init__(
+        self,
+        spool: Spool,
+        ways: Ways,
+        deliverer: Deliverer,
+        settler: Settler,
+        results: Results,
+        metrics: Metrics,
+        settings: DispatchSettings,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spool = spool
+        self._ways = ways
+        self._deliverer = deliverer
+        self._settler = settler
+        self._results = results
+        self._metrics = metrics
+        self._settings = settings
+        self._clock = clock
+        self._due: set[str] = set()
+        self._ready: dict[str, None] = {}
+        self._wakened = asyncio.Event()
+        self._turns = Turns()
+        self._queueing: dict[str, deque[Outlet]] = {}
+        self._couriers: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._held_messages = 0
+        self._held_bytes = 0
+        self._is_stopping = False
+
+    # The Taker: called by the spool, never waits.
+
+    def reserve(self, lane: str, size_bytes: int) -> bool:
+        # What waits in the store was there before: a newcomer does not pass it.
+        if lane in self._due or not self._settings.hands_over or not self._has_room():
+            return False
+        outlet = self._ways.open_outlet(lane)
+        if outlet is None or outlet.account.is_limited:
+            return False
+        self._hold(size_bytes)
+        return True
+
+    def cancel(self, lane: str, size_bytes: int) -> None:
+        self._let_go(size_bytes)
+
+    def take(self, delivery: Delivery) -> None:
+        outlet = self._ways.open_outlet(delivery.lane)
+        if outlet is None or self._is_stopping:
+            self._give_back([delivery])
+            self._let_go(held_bytes(delivery))
+        else:
+            self._push(outlet, delivery)
+
+    def notice(self, lanes: Iterable[str]) -> None:
+        for lane in lanes:
+            self._due.add(lane)
+            self._ready[lane] = None
+        self._wakened.set()
+
+    # Life.
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self, budget_s: float) -> None:
+        """Begin nothing new, let what is under way end inside the budget, give the rest back."""
+        self._is_stopping = True
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        for outlet in self._ways.outlets:
+            self._give_back(outlet.empty())
+        if self._couriers:
+            await asyncio.wait(self._couriers, timeout=budget_s)
+        for courier in self._couriers:
+            courier.cancel()
+        await asyncio.gather(*self._couriers, return_exceptions=True)
+        try:
+            async with asyncio.timeout(max(1.0, budget_s)):
+                await self._settler.drained()
+        except TimeoutError:
+            maillog.store_trouble(Temporary("results of deliveries could not be written"))
+
+    def forget(self, tenant_id: str) -> None:
+        """Look at a tenant's lanes again: something of it changed."""
+        self.notice(self._ways.forget(tenant_id))
+
+    async def inherit(self, deliveries: Sequence[Delivery]) -> None:
+        """Settle what a dead node had begun."""
+        for delivery in deliveries:
+            await self._ways.find(delivery.lane)
+            self._results.in_doubt(delivery)
+
+    async def expire(self, deliveries: Sequence[Delivery]) -> None:
+        """Give up mail that is too old."""
+        for delivery in deliveries:
+            await self._ways.find(delivery.lane)
+            self._results.expired(delivery)
+
+    @property
+    def troubled(self) -> list[tuple[Outlet, float]]:
+        """Return the outlets whose account had faults since its last success, with the seconds they
+        still rest.
+        """
+        now = self._clock()
+        return [
+            (outlet, max(0.0, outlet.health.rest_until - now))
+            for outlet in self._ways.outlets
+            if outlet.health.is_doubtful
+        ]
+
+    @property
+    def lanes_due(self) -> list[str]:
+        return sorted(self._due)
+
+    # Claiming: from the store into memory.
+
+    async def _run(self) -> None:
+        while True:
+            await self._wakened.wait()
+            await asyncio.sleep(self._settings.tick_s)
+            self._wakened.clear()
+            try:
+                await self._refill()
+            except* RelayError as group:
+                maillog.store_trouble(group.exceptions[0])
+                await self._pause()
+            except* Exception as group:
+                maillog.unexpected("dispatch", group)
+                await self._pause()
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(AFTER_TROUBLE_S)
+        self.notice(list(self._due))
+
+    async def _refill(self) -> None:
+        """Claim for every lane that has work and whose account has room."""
+        while self._ready and self._has_room():
+            lanes = list(self._ready)[:CLAIMS_AT_ONCE]
+            for lane in lanes:
+                del self._ready[lane]
+            async with asyncio.TaskGroup() as group:
+                for lane in lanes:
+                    if lane in self._due:
+                        group.create_task(self._claim(lane))
+
+    async def _claim(self, lane: str) -> None:
+        await self._ways.find(lane)
+        outlet = self._ways.open_outlet(lane)
+        most = await self._claimable(outlet) if outlet else 0
+        if outlet is None or most <= 0:
+            return
+        # Before the claim, so that work which is announced meanwhile is not forgotten.
+        self._due.discard(lane)
+        try:
+            deliveries = await self._spool.claim(lane, most)
+        except RelayError:
+            self._due.add(lane)
+            raise
+        for delivery in deliveries:
+            self._hold(held_bytes(delivery))
+            self._push(outlet, delivery)
+        if sum(len(d.pending) for d in deliveries) >= most:
+            self._due.add(lane)
+            if outlet.is_low:
+                self._ready[lane] = None
+
+    async def _claimable(self, outlet: Outlet) -> int:
+        most = outlet.room(self._clock())
+        account = outlet.account
+        if most <= 0 or not account.is_limited or account.limit_behavior is LimitBehavior.REJECT:
+            return most
+        now = self._spool.now()
+        free, free_at = await self._spool.database.write(lambda: limits.standing(account, now))
+        if free_at is not None:
+            self._close_until(outlet, free_at)
+        return min(most, free - outlet.waiting - outlet.active)
+
+    # Carrying: from memory to the upstream.
+
+    def _push(self, outlet: Outlet, delivery: Delivery) -> None:
+        outlet.push(delivery)
+        if outlet.can_start:
+            self._start_or_queue(outlet)
+
+    def _start_or_queue(self, outlet: Outlet) -> None:
+        if len(self._couriers) < self._settings.max_deliveries and not self._queueing:
+            self._start_courier(outlet)
+            return
+        line = self._queueing.setdefault(outlet.account.tenant_id, deque())
+        if outlet not in line:
+            line.append(outlet)
+
+    def _start_courier(self, outlet: Outlet) -> None:
+        outlet.active += 1
+        courier = asyncio.create_task(self._courier(outlet))
+        self._couriers.add(courier)
+        courier.add_done_callback(lambda task: self._on_courier_end(outlet, task))
+
+    def _on_courier_end(self, outlet: Outlet, courier: "asyncio.Task[None]") -> None:
+        self._couriers.discard(courier)
+        outlet.active -= 1
+        if not self._is_stopping:
+            if outlet.can_start and outlet.is_open(self._clock()):
+                self._start_or_queue(outlet)
+            self._start_next()
+
+    def _start_next(self) -> None:
+        """Give the free places to those that queue for one: tenants in turn, an outlet of each in
+        turn.
+        """
+        while self._queueing and len(self._couriers) < self._settings.max_deliveries:
+            tenant_id = self._turns.next((t, self._weight(t)) for t in self._queueing)
+            if tenant_id is None:
+                return
+            line = self._queueing[tenant_id]
+            outlet = line.popleft()
+            if not line:
+                del self._queueing[tenant_id]
+            if outlet.can_start:
+                self._start_courier(outlet)
+
+    def _weight(self, tenant_id: str) -> int:
+        outlet = self._queueing[tenant_id][0]
+        return self._ways.known(next(iter(outlet.lanes))).weight
+
+    async def _courier(self, outlet: Outlet) -> None:
+        while outlet.is_open(self._clock()) and (delivery := outlet.pop()) is not None:
+            if outlet.is_low:
+                self._want_more(outlet)
+            try:
+                await self._carry(outlet, delivery)
+            finally:
+                self._let_go(held_bytes(delivery))
+            if self._queueing:
+                return
+
+    def _want_more(self, outlet: Outlet) -> None:
+        wanted = self._due if len(self._due) < len(outlet.lanes) else outlet.lanes
+        for lane in wanted:
+            if lane in self._due and lane in outlet.lanes:
+                self._ready[lane] = None
+                self._wakened.set()
+
+    async def _carry(self, outlet: Outlet, delivery: Delivery) -> None:
+        """Deliver one mail over the outlet's account and settle what came of it."""
+        account, started_at = outlet.account, self._spool.now()
+        if self._results.is_expired(delivery):
+            self._results.expired(delivery)
+            return
+        try:
+            outcomes = await self._deliverer.deliver(delivery, account)
+        except AccountFault as fault:
+            self._rest(outlet, fault, delivery)
+        except LimitReached as reached:
+            self._limit(outlet, reached, delivery)
+        except Fenced:
+            maillog.fenced(delivery.pk, tenant=delivery.tenant_id)
+        except RelayError as error:
+            maillog.store_trouble(error)
+            self._give_back([delivery])
+            await asyncio.sleep(AFTER_TROUBLE_S)
+        except Exception as error:  # noqa: BLE001 - one mail's fault must not stop the others
+            maillog.unexpected("deliver", error)
+            fault_of_ours = deferred(delivery, "a fault inside the relay")
+            self._results.attempted(account, delivery, fault_of_ours, started_at)
+        else:
+            self._recover(outlet)
+            self._results.attempted(account, delivery, outcomes, started_at)
+
+    # An account that cannot be used, or not now.
+
+    def _rest(self, outlet: Outlet, fault: AccountFault, delivery: Delivery) -> None:
+        now = self._clock()
+        reason = f"{fault.phase}: {fault}"
+        was = outlet.health
+        outlet.health = was.after_fault(
+            reason, now, self._settings.first_rest_s, self._settings.longest_rest_s
+        )
+        wait_s = outlet.health.rest_until - now
+        if outlet.health is not was:
+            account = outlet.account
+            maillog.account_rests(account.tenant_id, account.id, wait_s=wait_s, reason=reason)
+        self._give_back([delivery])
+        self._close(outlet, wait_s)
+
+    def _recover(self, outlet: Outlet) -> None:
+        if outlet.health.is_doubtful:
+            outlet.health = Health()
+            maillog.account_recovered(outlet.account.tenant_id, outlet.account.id)
+            self._want_more(outlet)
+
+    def _limit(self, outlet: Outlet, reached: LimitReached, delivery: Delivery) -> None:
+        account = outlet.account
+        self._metrics.rate_limited(account.tenant_id, account.id)
+        if account.limit_behavior is LimitBehavior.REJECT:
+            self._results.failed(
+                delivery, account.id, f"the rate limit of account {account.id} is reached"
+            )
+            return
+        self._give_back([delivery])
+        self._close_until(outlet, reached.free_at)
+
+    def _close_until(self, outlet: Outlet, free_at: float) -> None:
+        wait_s = max(0.0, free_at - self._spool.now())
+        outlet.full_until = self._clock() + wait_s
+        self._close(outlet, wait_s)
+
+    def _close(self, outlet: Outlet, wait_s: float) -> None:
+        """Give back what waits, and look at the lanes when the outlet may work again.
+
+        A routed lane may have another way now.
+        """
+        waiting = outlet.empty()
+        self._give_back(waiting)
+        for delivery in waiting:
+            self._let_go(held_bytes(delivery))
+        self.notice([lane for lane in outlet.lanes if self._ways.open_outlet(lane)])
+        lanes = list(outlet.lanes)
+        asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, lanes)
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        self._results.given_back(deliveries)
+        self._due.update(delivery.lane for delivery in deliveries)
+
+    # What is held in memory.
+
+    def _has_room(self) -> bool:
+        return (
+            not self._is_stopping
+            and self._settler.is_clear
+            and self._held_messages < self._settings.memory_messages
+            and self._held_bytes < self._settings.memory_bytes
+        )
+
+    def _hold(self, size_bytes: int) -> None:
+        self._held_messages += 1
+        self._held_bytes += size_bytes
+
+    def _let_go(self, size_bytes: int) -> None:
+        self._held_messages -= 1
+        self._held_bytes -= size_bytes
+        if self._ready:
+            self._wakened.set()
+
+
+def held_bytes(delivery: Delivery) -> int:
+    return 0 if delivery.content is None else len(delivery.content)

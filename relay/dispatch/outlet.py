@@ -1,0 +1,71 @@
+"""One account as the dispatcher sees it: what waits in memory for it, and whether it can take more.
+
+Times are of the monotonic clock, brought by the caller. No I/O.
+"""
+
+import heapq
+from dataclasses import dataclass, field
+
+from relay.dispatch.health import Health
+from relay.model import Account, Delivery
+
+# So many mails wait in memory for each connection: enough to keep it busy while the next claim is
+# made.
+AHEAD = 8
+
+
+@dataclass(slots=True, eq=False)
+class Outlet:
+    """`active` couriers carry its mail; `full_until` is when its rate limit has room again."""
+
+    account: Account
+    health: Health = field(default_factory=Health)
+    active: int = 0
+    full_until: float = 0.0
+    lanes: set[str] = field(default_factory=set)
+    _waiting: list[tuple[int, str, Delivery]] = field(default_factory=list)
+
+    def push(self, delivery: Delivery) -> None:
+        heapq.heappush(self._waiting, (delivery.priority, delivery.pk, delivery))
+
+    def pop(self) -> Delivery | None:
+        """Return the next by priority, then age."""
+        return heapq.heappop(self._waiting)[2] if self._waiting else None
+
+    def empty(self) -> list[Delivery]:
+        """Return all that waits, and forget it."""
+        waiting = [delivery for _, _, delivery in self._waiting]
+        self._waiting.clear()
+        return waiting
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def most_couriers(self) -> int:
+        return 1 if self.health.is_doubtful else max(1, self.account.max_connections)
+
+    @property
+    def can_start(self) -> bool:
+        return bool(self._waiting) and self.active < self.most_couriers
+
+    @property
+    def is_low(self) -> bool:
+        return self.waiting < self._target // 2 or self._target == 1
+
+    def is_open(self, now: float) -> bool:
+        return not self.health.rests(now) and now >= self.full_until
+
+    def room(self, now: float) -> int:
+        """Return how many more mails to claim for it."""
+        if not self.is_open(now):
+            return 0
+        most = self.account.batch_size or self._target
+        return max(
+            0, min(most, self._target - self.waiting - (self.active if self._target == 1 else 0))
+        )
+
+    @property
+    def _target(self) -> int:
+        return 1 if self.health.is_doubtful else self.most_couriers * AHEAD

@@ -1,0 +1,327 @@
+"""Connections to upstreams: opened, secured, logged in, kept warm and lent.
+
+The home of aiosmtplib, which connects, says EHLO, STARTTLS and AUTH; the transport then belongs to
+a `Session`. Promises:
+
+- A connection serves one tenant's account in one version of its settings, never another.
+- A password is never said in clear, but to an account whose TLS was turned off by name. Offered or
+  required TLS that fails is a fault, never a reason to go on without.
+- One AUTH mechanism, tried once: three wrong logins in a row lock accounts.
+- What was idle is lent only if it is still good; what died in between is replaced without a word.
+
+How many connections an account may have is for the caller to bound. RFC 3207 (STARTTLS),
+4954 (AUTH), 8314 (implicit TLS).
+"""
+
+import asyncio
+import base64
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import aiosmtplib
+
+from relay.dispatch.commands import Extensions
+from relay.dispatch.reply import printable
+from relay.dispatch.session import Session, Timeouts
+from relay.errors import AccountFault
+from relay.model import Account, TlsMode
+
+AccountKey = tuple[str, str]
+
+PROBE_S = 20.0
+LEARNED_FOR_S = 3600.0
+IMPLICIT_TLS_PORT = 465
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSettings:
+    helo_name: str
+    connect_timeout_s: float = 30.0
+    command_timeout_s: float = 300.0
+    data_timeout_s: float = 600.0
+    min_rate_bytes_s: float = 1000.0
+    idle_s: float = 60.0
+    max_age_s: float = 300.0
+    probe_after_s: float = 30.0
+
+
+@dataclass(slots=True, eq=False)
+class Upstream:
+    """A connection that is lent. Give it back with `release`, or `discard` it."""
+
+    session: Session
+    account: Account
+    opened_at: float
+    idle_since: float
+
+    @property
+    def shelf(self) -> tuple[str, str, int]:
+        return self.account.tenant_id, self.account.id, self.account.version
+
+
+class Pool:
+    def __init__(self, settings: PoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._idle: dict[tuple[str, str, int], list[Upstream]] = {}
+        self._lent: set[Upstream] = set()
+        self._learned: dict[AccountKey, tuple[int, float]] = {}
+        self._contexts: dict[tuple[str | None, bool], ssl.SSLContext] = {}
+        self._is_closed = False
+
+    @property
+    def open_count(self) -> int:
+        return len(self._lent) + sum(len(shelf) for shelf in self._idle.values())
+
+    def idle(self, key: AccountKey) -> int:
+        return sum(len(shelf) for name, shelf in self._idle.items() if name[:2] == key)
+
+    def observed_max_messages(self, key: AccountKey) -> int | None:
+        """Return how many mails the upstream lately took before it said 421 to the next."""
+        mails, learned_at = self._learned.get(key, (0, 0.0))
+        return mails if mails and self._clock() - learned_at < LEARNED_FOR_S else None
+
+    async def acquire(self, account: Account) -> Upstream:
+        """Lend a connection that is ready for MAIL: the one used last, or a new one.
+
+        Raises AccountFault: the upstream cannot be used now.
+        """
+        upstream = await self._take(account) or await self._open(account)
+        self._lent.add(upstream)
+        return upstream
+
+    async def release(self, upstream: Upstream) -> None:
+        """Take back; it is kept if it may carry another mail."""
+        self._lent.discard(upstream)
+        self._learn(upstream)
+        upstream.idle_since = self._clock()
+        if self._is_closed or not self._may_carry_more(upstream):
+            await upstream.session.quit()
+        else:
+            self._idle.setdefault(upstream.shelf, []).append(upstream)
+
+    async def discard(self, upstream: Upstream) -> None:
+        """Take back and close at once, whatever it was doing."""
+        self._lent.discard(upstream)
+        self._learn(upstream)
+        upstream.session.abort("discarded")
+
+    async def expire(self) -> None:
+        """Close what was idle or open for too long, or has died."""
+        over: list[Upstream] = []
+        for name, shelf in list(self._idle.items()):
+            over.extend(upstream for upstream in shelf if not self._may_carry_more(upstream))
+            kept = [upstream for upstream in shelf if upstream not in over]
+            self._idle[name] = kept
+            if not kept:
+                del self._idle[name]
+        await _quit_all(over)
+
+    async def close(self) -> None:
+        """Say QUIT on what is idle and end what is still lent."""
+        self._is_closed = True
+        idle = [upstream for shelf in self._idle.values() for upstream in shelf]
+        self._idle.clear()
+        for upstream in list(self._lent):
+            await self.discard(upstream)
+        await _quit_all(idle)
+
+    async def _take(self, account: Account) -> Upstream | None:
+        shelf = self._idle.get((account.tenant_id, account.id, account.version), [])
+        while shelf:
+            upstream = shelf.pop()
+            if not self._may_carry_more(upstream):
+                await upstream.session.quit()
+            elif await self._is_alive(upstream):
+                return upstream
+            else:
+                # The others were idle for longer still: no use in probing them one after another.
+                return None
+        return None
+
+    def _may_carry_more(self, upstream: Upstream) -> bool:
+        now = self._clock()
+        account = upstream.account
+        limit = self.observed_max_messages(account.key) or account.max_messages_per_connection
+        return (
+            upstream.session.reusable
+            and upstream.session.mails < min(limit, account.max_messages_per_connection)
+            and now - upstream.idle_since < self._settings.idle_s
+            and now - upstream.opened_at < self._settings.max_age_s
+        )
+
+    async def _is_alive(self, upstream: Upstream) -> bool:
+        """Probe where that is due. A probe that hangs costs a connection, not a mail."""
+        session = upstream.session
+        idle_s = self._clock() - upstream.idle_since
+        if not session.needs_reset and idle_s <= self._settings.probe_after_s:
+            return True
+        return await session.reset(min(PROBE_S, self._settings.command_timeout_s))
+
+    def _learn(self, upstream: Upstream) -> None:
+        mails = upstream.session.takes_mails
+        if mails is not None:
+            self._learned[upstream.account.key] = mails, self._clock()
+
+    async def _open(self, account: Account) -> Upstream:
+        session = await _open_session(account, self._settings, await self._context(account))
+        now = self._clock()
+        return Upstream(session, account, now, now)
+
+    async def _context(self, account: Account) -> ssl.SSLContext | None:
+        if effective_tls(account) is TlsMode.NONE:
+            return None
+        key = account.ca_file, account.verify
+        if key not in self._contexts:
+            with _faults("tls", account):
+                self._contexts[key] = await asyncio.to_thread(_tls_context, *key)
+        return self._contexts[key]
+
+
+async def _quit_all(upstreams: list[Upstream]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for upstream in upstreams:
+            group.create_task(upstream.session.quit())
+
+
+def effective_tls(account: Account) -> TlsMode:
+    """Return the mode in force: `tls` wins over `use_tls`; port 465 speaks TLS from the start."""
+    if account.tls_given or account.tls is not TlsMode.OPPORTUNISTIC:
+        return account.tls
+    if account.use_tls is False:
+        return TlsMode.NONE
+    if account.port == IMPLICIT_TLS_PORT:
+        return TlsMode.IMPLICIT
+    # A login must not be said in clear because somebody on the way took STARTTLS out of the offer.
+    return TlsMode.STARTTLS if account.use_tls or account.user else TlsMode.OPPORTUNISTIC
+
+
+def _tls_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _open_session(
+    account: Account, settings: PoolSettings, context: ssl.SSLContext | None
+) -> Session:
+    with _faults("connect", account):
+        client = aiosmtplib.SMTP(
+            hostname=account.host,
+            port=account.port,
+            local_hostname=settings.helo_name,
+            timeout=settings.command_timeout_s,
+            use_tls=effective_tls(account) is TlsMode.IMPLICIT,
+            start_tls=False,
+            tls_context=context,
+        )
+    try:
+        async with _step("connect", account, settings.connect_timeout_s):
+            await client.connect()
+        async with _step("ehlo", account, settings.command_timeout_s):
+            await client.ehlo()
+        async with _step("tls", account, settings.command_timeout_s):
+            await _secure(client, account)
+        async with _step("auth", account, settings.command_timeout_s):
+            await _log_in(client, account)
+        return _adopt(client, settings)
+    except BaseException:
+        _abort(client)
+        raise
+
+
+async def _secure(client: aiosmtplib.SMTP, account: Account) -> None:
+    mode = effective_tls(account)
+    if mode in (TlsMode.NONE, TlsMode.IMPLICIT):
+        return
+    if client.supports_extension("starttls"):
+        await client.starttls()
+        # RFC 3207 §4.2: what was offered in clear counts no more.
+        await client.ehlo()
+    elif mode is TlsMode.STARTTLS or account.user:
+        raise AccountFault("STARTTLS is required and not offered", phase="tls")
+
+
+async def _log_in(client: aiosmtplib.SMTP, account: Account) -> None:
+    """Log in by one mechanism: PLAIN first, since the server then need not keep the password."""
+    if not account.user:
+        return
+    mechanisms = {
+        "plain": client.auth_plain,
+        "login": client.auth_login,
+        "cram-md5": client.auth_crammd5,
+    }
+    for name, log_in in mechanisms.items():
+        if name in client.server_auth_methods:
+            await log_in(account.user, account.password or "")
+            return
+    raise AccountFault("no AUTH mechanism that both sides know is offered", phase="auth")
+
+
+def _adopt(client: aiosmtplib.SMTP, settings: PoolSettings) -> Session:
+    """Take the transport from aiosmtplib; it has read every reply that it asked for."""
+    if client.transport is None or client.transport.is_closing():
+        raise AccountFault("connection lost before the first mail", phase="connect")
+    timeouts = Timeouts(
+        settings.command_timeout_s, settings.data_timeout_s, settings.min_rate_bytes_s
+    )
+    transport = cast(asyncio.Transport, client.transport)
+    return Session(transport, _extensions(client.esmtp_extensions), timeouts)
+
+
+def _extensions(offered: dict[str, str]) -> Extensions:
+    size = offered.get("size")
+    return Extensions(
+        size=None if size is None else int(size) if size.isdecimal() else 0,
+        eight_bit="8bitmime" in offered,
+        smtputf8="smtputf8" in offered,
+        dsn="dsn" in offered,
+        pipelining="pipelining" in offered,
+        enhanced="enhancedstatuscodes" in offered,
+    )
+
+
+def _abort(client: aiosmtplib.SMTP) -> None:
+    if client.transport is not None:
+        cast(asyncio.Transport, client.transport).abort()
+    client.close()
+
+
+@asynccontextmanager
+async def _step(phase: str, account: Account, limit_s: float) -> AsyncIterator[None]:
+    """Bound a step as a whole: aiosmtplib bounds each of its waits only."""
+    with _faults(phase, account):
+        async with asyncio.timeout(limit_s):
+            yield
+
+
+@contextmanager
+def _faults(phase: str, account: Account) -> Iterator[None]:
+    """Make every foreign exception an AccountFault that says no secret."""
+    try:
+        yield
+    except aiosmtplib.SMTPResponseException as error:
+        text = _without_secrets(f"{error.code} {error.message}", account)
+        raise AccountFault(text, phase=phase, code=max(0, error.code)) from error
+    except (aiosmtplib.SMTPException, OSError, ValueError) as error:
+        # The handshake of implicit TLS fails inside connect.
+        is_tls = isinstance(error, ssl.SSLError) or isinstance(error.__cause__, ssl.SSLError)
+        text = _without_secrets(str(error) or "timed out", account)
+        raise AccountFault(text, phase="tls" if is_tls else phase) from error
+
+
+def _without_secrets(text: str, account: Account) -> str:
+    """Blot out the password: some servers repeat the command that they refuse."""
+    if account.password:
+        plain = f"\0{account.user}\0{account.password}"
+        for secret in (plain, account.password):
+            encoded = base64.b64encode(secret.encode()).decode()
+            text = text.replace(encoded, "***").replace(secret, "***")
+    return printable(" ".join(text.split()))

@@ -1,0 +1,233 @@
+"""What an upstream answers, and what its answers mean for each recipient.
+
+`ReplyParser` turns bytes into replies (RFC 5321 §4.2) and holds a bounded amount of them. `Ledger`
+follows one transaction: it hears the replies in their order and knows of each recipient what was
+said first. Verdicts follow from reply code and phase, never from words in a text.
+
+Pure: no clock and no I/O.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.model import Outcome, Pending, Verdict
+
+Phase = Literal["mail", "rcpt", "data", "dot"]
+
+LINE_BYTES = 8 * 1024
+REPLY_BYTES = 32 * 1024
+REPLY_LINES = 100
+TEXT_LENGTH = 1_000
+
+_LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+_ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
+
+
+class ProtocolError(Exception):
+    """What came is no SMTP reply, or more than anybody has to listen to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """`text` is printable and cut; lines are joined by a space, an enhanced code stays in it."""
+
+    code: int
+    enhanced: str | None
+    text: str
+
+
+class ReplyParser:
+    """Takes bytes as they arrive. A bare LF ends a line too: everybody understands such servers."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._code = b""
+        self._lines: list[bytes] = []
+        self._size_bytes = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """True between two replies."""
+        return not self._buffer and not self._lines
+
+    def feed(self, data: bytes) -> Iterator[Reply]:
+        """Yield each reply that is complete; raise ProtocolError at the place where sense ends."""
+        self._buffer += data
+        while (end := self._buffer.find(b"\n")) >= 0:
+            line = bytes(self._buffer[:end]).rstrip(b"\r")
+            del self._buffer[: end + 1]
+            if self._add(line):
+                yield self._finish()
+        _require(len(self._buffer) <= LINE_BYTES, "reply line too long")
+
+    def _add(self, line: bytes) -> bool:
+        """Take one line; True where it is the last of its reply."""
+        self._size_bytes += len(line)
+        _require(len(line) <= LINE_BYTES, "reply line too long")
+        _require(self._size_bytes <= REPLY_BYTES, "reply too long")
+        _require(len(self._lines) < REPLY_LINES, "reply of too many lines")
+        match = _LINE.fullmatch(line)
+        if match is None:
+            raise ProtocolError("malformed reply: " + printable(_text(line)))
+        code, separator, words = match.groups()
+        # RFC 5321 §4.2.1: the code is the same on every line; else no one can say which is meant.
+        _require(not self._lines or code == self._code, "reply of several codes")
+        self._code = code
+        self._lines.append(words or b"")
+        return bool(separator != b"-")
+
+    def _finish(self) -> Reply:
+        text = _text(b" ".join(self._lines))
+        code = int(self._code)
+        self._lines = []
+        self._size_bytes = 0
+        return Reply(code, _enhanced(code, text), printable(text))
+
+
+def _require(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ProtocolError(complaint)
+
+
+def _text(line: bytes) -> str:
+    return line.decode("utf-8", "backslashreplace").strip()
+
+
+def _enhanced(code: int, text: str) -> str | None:
+    """Return the RFC 3463 code that opens the text, if of the reply's own class (RFC 2034 §4)."""
+    match = _ENHANCED.match(text)
+    return match[0] if match is not None and text[0] == str(code)[0] else None
+
+
+def printable(text: str) -> str:
+    """Return the text fit for a log and a tenant: printable only, at most 1,000 characters."""
+    cut = text[:TEXT_LENGTH]
+    if cut.isprintable():
+        return cut
+    escaped = (char if char.isprintable() else _escape(char) for char in cut)
+    return "".join(escaped)[:TEXT_LENGTH]
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
+
+
+def verdict(code: int, phase: Phase) -> Verdict:
+    """Decide by class of code and phase.
+
+    A 2xx means taken only where it answers the final dot (RFC 5321 §4.2.5). The odd is deferred.
+    """
+    if 500 <= code <= 599:
+        return Verdict.FAILED
+    if phase == "dot" and 200 <= code <= 299:
+        return Verdict.SENT
+    return Verdict.DEFERRED
+
+
+def next_portion(outcomes: Sequence[Outcome]) -> frozenset[int]:
+    """Return the `n` of those that had no room in this transaction: offer them again at once.
+
+    RFC 5321 §4.5.3.1.10: 452 to RCPT may mean "too many recipients", which says nothing about the
+    recipient. It is read so only where this transaction settled somebody; else the next one would
+    run into the same wall.
+    """
+    if not any(outcome.verdict in (Verdict.SENT, Verdict.FAILED) for outcome in outcomes):
+        return frozenset()
+    return frozenset(outcome.n for outcome in outcomes if _had_no_room(outcome))
+
+
+def _had_no_room(outcome: Outcome) -> bool:
+    return outcome.phase == "rcpt" and outcome.code == 452 and outcome.enhanced in (None, "4.5.3")
+
+
+class Ledger:
+    """One transaction: give it every reply in order, ask it what is known.
+
+    The first word about a recipient counts: a 550 to RCPT stays, whatever DATA or the connection
+    does later. `granted`: the upstream answered 354 and waits for the mail. `dot_written` is set by
+    the writer: from then on the upstream may have taken the mail. `in_step` is false once a reply
+    made no sense at its place, or was 421: the connection is of no more use. `turned_away`: 421
+    answered MAIL.
+    """
+
+    def __init__(self, recipients: Sequence[Pending]) -> None:
+        self._recipients = recipients
+        self._known: dict[int, Outcome] = {}
+        self._heard = 0
+        self._mail_taken = False
+        self._ended = False
+        self.granted = False
+        self.dot_written = False
+        self.in_step = True
+        self.turned_away = False
+
+    @property
+    def phase(self) -> Phase:
+        """The command whose reply comes next."""
+        if self._heard == 0:
+            return "mail"
+        if self._heard <= len(self._recipients):
+            return "rcpt"
+        return "dot" if self.dot_written else "data"
+
+    @property
+    def is_open(self) -> bool:
+        """True while a recipient is neither taken nor refused."""
+        return len(self._known) < len(self._recipients)
+
+    @property
+    def says_nothing(self) -> bool:
+        """True where no reply was about this mail: none came, or MAIL met a 421."""
+        return self._heard == 0 or self.turned_away
+
+    @property
+    def envelope_left(self) -> bool:
+        """True where the upstream holds an envelope of ours: RSET must precede the next MAIL."""
+        return self._mail_taken and not self._ended
+
+    def hear(self, reply: Reply) -> None:
+        phase = self.phase
+        place = self._heard
+        self._heard += 1
+        if self._goes_on(reply.code, phase):
+            return
+        self.turned_away = phase == "mail" and reply.code == 421
+        self.in_step = self.in_step and _is_sensible(reply.code, phase)
+        self._ended = phase == "dot"
+        alone = phase == "rcpt" and reply.code != 421
+        told = [self._recipients[place - 1]] if alone else self._recipients
+        for pending in told:
+            self._note(pending, verdict(reply.code, phase), reply, phase)
+
+    def _goes_on(self, code: int, phase: Phase) -> bool:
+        if phase == "data":
+            # A second reply before the dot is not an invitation but a word that came too early.
+            first = not self.granted
+            self.granted = self.granted or code == 354
+            return first and self.granted
+        accepted = phase != "dot" and 200 <= code <= 299
+        self._mail_taken = self._mail_taken or (phase == "mail" and accepted)
+        return accepted
+
+    def lose(self, text: str) -> None:
+        """Say that no more replies come. After the dot nobody knows what that means (RFC 1047)."""
+        phase = self.phase
+        self.in_step = False
+        missed = Verdict.UNKNOWN if phase == "dot" else Verdict.DEFERRED
+        for pending in self._recipients:
+            self._note(pending, missed, Reply(0, None, printable(text)), phase)
+
+    def _note(self, pending: Pending, meaning: Verdict, reply: Reply, phase: Phase) -> None:
+        outcome = Outcome(pending.n, meaning, reply.code, reply.enhanced, reply.text, phase)
+        self._known.setdefault(pending.n, outcome)
+
+    def outcomes(self) -> list[Outcome]:
+        """Return one Outcome per recipient, in the order given; ask only when none is open."""
+        return [self._known[pending.n] for pending in self._recipients]
+
+
+def _is_sensible(code: int, phase: Phase) -> bool:
+    """Say whether a reply that does not go on is one that the phase may have."""
+    return code != 421 and (400 <= code <= 599 or (phase == "dot" and 200 <= code <= 299))

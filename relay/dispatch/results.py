@@ -1,0 +1,118 @@
+"""What came of a delivery: decided, written, counted, logged."""
+
+import random
+from collections.abc import Sequence
+
+from relay import maillog
+from relay.dispatch import retry
+from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.settler import Settler
+from relay.dispatch.ways import Ways
+from relay.metrics import Metrics
+from relay.model import Account, AccountKind, Delivery, Outcome, State
+from relay.store.queue.settle import Release, Resolution, Settlement
+from relay.store.spool import Spool
+
+
+class Results:
+    def __init__(
+        self, spool: Spool, settler: Settler, ways: Ways, policy: RetryPolicy, metrics: Metrics
+    ) -> None:
+        self._spool = spool
+        self._settler = settler
+        self._ways = ways
+        self._policy = policy
+        self._metrics = metrics
+
+    def is_expired(self, delivery: Delivery) -> bool:
+        return self._spool.now() >= retry.expires_at(self._policy, delivery)
+
+    def attempted(
+        self, account: Account, delivery: Delivery, outcomes: Sequence[Outcome], started_at: float
+    ) -> None:
+        """Take what an upstream said of each recipient."""
+        now = self._spool.now()
+        resolutions = tuple(
+            retry.resolve(self._policy, delivery, outcome, now, random.uniform(-1, 1))  # noqa: S311
+            for outcome in outcomes
+        )
+        way = self._ways.known(delivery.lane)
+        self._settler.settle(
+            Settlement(
+                delivery,
+                account.id,
+                started_at,
+                now,
+                tuple(outcomes),
+                resolutions,
+                way.wants_reports,
+                way.keeps_content or account.kind is AccountKind.CAPTURE,
+            )
+        )
+        self._metrics.attempt(delivery.tenant_id, account.id, now - started_at)
+        for outcome, resolution in zip(outcomes, resolutions, strict=True):
+            self._tell(account, delivery, outcome, resolution, now - started_at)
+
+    def failed(self, delivery: Delivery, account_id: str, reply: str) -> None:
+        """Give a mail up for a reason of our own."""
+        now = self._spool.now()
+        resolutions = retry.without_attempt(delivery, reply, now)
+        self._end(delivery, account_id, (), resolutions, now)
+        self._metrics.failed(delivery.tenant_id, account_id, len(resolutions))
+
+    def expired(self, delivery: Delivery) -> None:
+        self.failed(delivery, delivery.account_id or "none", "expired before it could be delivered")
+        maillog.expired(delivery.pk, tenant=delivery.tenant_id, recipients=len(delivery.pending))
+
+    def in_doubt(self, delivery: Delivery) -> None:
+        """Take what a dead node had begun: nobody knows how it ended."""
+        now = self._spool.now()
+        outcomes = retry.lost(delivery, "the relay stopped while it was sending this")
+        resolutions = retry.after_crash(self._policy, delivery, now)
+        self._end(delivery, delivery.account_id or "unknown", outcomes, resolutions, now)
+
+    def given_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Make leased mail due again without an attempt."""
+        now = self._spool.now()
+        for delivery in deliveries:
+            self._settler.settle(Release(delivery, now))
+
+    def _end(
+        self,
+        delivery: Delivery,
+        account_id: str,
+        outcomes: tuple[Outcome, ...],
+        resolutions: tuple[Resolution, ...],
+        now: float,
+    ) -> None:
+        way = self._ways.known(delivery.lane)
+        wishes = way.wants_reports, way.keeps_content
+        self._settler.settle(
+            Settlement(delivery, account_id, now, now, outcomes, resolutions, *wishes)
+        )
+
+    def _tell(
+        self,
+        account: Account,
+        delivery: Delivery,
+        outcome: Outcome,
+        resolution: Resolution,
+        duration_s: float,
+    ) -> None:
+        maillog.attempt(
+            delivery.pk,
+            tenant=delivery.tenant_id,
+            account=account.id,
+            n=outcome.n,
+            verdict=outcome.verdict,
+            code=outcome.code,
+            reply=outcome.reply,
+            duration_s=duration_s,
+        )
+        if resolution.state is State.SENT:
+            latency_s = self._spool.now() - delivery.accepted_at
+            self._metrics.sent(delivery.tenant_id, account.id, latency_s=latency_s)
+        elif resolution.state is State.FAILED:
+            self._metrics.failed(delivery.tenant_id, account.id)
+        else:
+            self._metrics.deferred(delivery.tenant_id, account.id)

@@ -1,0 +1,109 @@
+"""When to try again, and what an attempt makes of a recipient.
+
+The wait grows with each attempt and stops growing at the last step. RFC 5321 §4.5.4.1 asks for 30
+minutes between attempts and 4 to 5 days before giving up. We keep the second and start sooner than
+the first: most greylisting ends within five minutes.
+
+Pure: no clock, no I/O, no chance. The caller brings the time and the spread.
+"""
+
+from dataclasses import dataclass, replace
+
+from relay.model import Delivery, OnUnknown, Outcome, Pending, State, Verdict
+from relay.store.queue.settle import Resolution
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`waits_s` after each attempt, the last again and again; each ±`jitter` of itself; not past
+    `lifetime_s`.
+    """
+
+    waits_s: tuple[float, ...]
+    jitter: float
+    lifetime_s: float
+
+
+def expires_at(policy: RetryPolicy, delivery: Delivery) -> float:
+    """Return when a mail is given up (Unix seconds)."""
+    return (
+        delivery.accepted_at + policy.lifetime_s
+        if delivery.expires_at is None
+        else delivery.expires_at
+    )
+
+
+def next_attempt(
+    policy: RetryPolicy, delivery: Delivery, attempts: int, now: float, spread: float
+) -> float | None:
+    """Return when to try again (Unix seconds), or None to give up.
+
+    `attempts` counts those already made, so it is at least 1; `spread` is between -1 and 1.
+    """
+    if delivery.max_attempts is not None and attempts >= delivery.max_attempts:
+        return None
+    wait_s = policy.waits_s[min(attempts, len(policy.waits_s)) - 1]
+    due_at = now + wait_s * (1 + policy.jitter * spread)
+    return due_at if due_at < expires_at(policy, delivery) else None
+
+
+def resolve(
+    policy: RetryPolicy, delivery: Delivery, outcome: Outcome, now: float, spread: float
+) -> Resolution:
+    """Decide what one outcome means for its recipient."""
+    pending = next(p for p in delivery.pending if p.n == outcome.n)
+    attempts = pending.attempts + 1
+    if outcome.verdict is Verdict.SENT:
+        return end(pending, State.SENT, outcome, attempts, now)
+    if outcome.verdict is Verdict.FAILED:
+        return end(pending, State.FAILED, outcome, attempts, now)
+    unknowns = pending.unknowns + (outcome.verdict is Verdict.UNKNOWN)
+    if outcome.verdict is Verdict.UNKNOWN and delivery.on_unknown is OnUnknown.REPORT:
+        reply = f"it is not known whether this was delivered: {outcome.reply}"
+        return Resolution(pending.n, State.FAILED, attempts, unknowns, now, outcome.code, reply)
+    due_at = next_attempt(policy, delivery, attempts, now, spread)
+    if due_at is None:
+        reply = f"given up after {counted(attempts)}: {outcome.reply}"
+        return Resolution(pending.n, State.FAILED, attempts, unknowns, now, outcome.code, reply)
+    return Resolution(
+        pending.n, State.DEFERRED, attempts, unknowns, due_at, outcome.code, outcome.reply
+    )
+
+
+def end(pending: Pending, state: State, outcome: Outcome, attempts: int, now: float) -> Resolution:
+    return Resolution(
+        pending.n, state, attempts, pending.unknowns, now, outcome.code, outcome.reply
+    )
+
+
+def counted(attempts: int) -> str:
+    return "1 attempt" if attempts == 1 else f"{attempts} attempts"
+
+
+def without_attempt(delivery: Delivery, reply: str, now: float) -> tuple[Resolution, ...]:
+    """Fail every recipient for a reason that no upstream gave: the mail expired, or its account's
+    limit rejects it.
+    """
+    return tuple(
+        Resolution(p.n, State.FAILED, p.attempts, p.unknowns, now, 0, reply)
+        for p in delivery.pending
+    )
+
+
+def after_crash(policy: RetryPolicy, delivery: Delivery, now: float) -> tuple[Resolution, ...]:
+    """Resolve what a dead node had begun: it may have been sent.
+
+    The first time it is due at once, since the upstream's connection died with the node. A mail that was begun at
+    several deaths may be their cause: then it waits as after any attempt.
+    """
+    outcomes = lost(delivery, "the relay stopped while it was sending this")
+    resolutions = [resolve(policy, delivery, outcome, now, 0) for outcome in outcomes]
+    return tuple(
+        replace(r, due_at=now) if r.state is State.DEFERRED and r.unknowns == 1 else r
+        for r in resolutions
+    )
+
+
+def lost(delivery: Delivery, reply: str) -> tuple[Outcome, ...]:
+    """Return the outcome of an attempt whose end nobody saw."""
+    return tuple(Outcome(p.n, Verdict.UNKNOWN, 0, None, reply, "dot") for p in delivery.pending)

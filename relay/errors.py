@@ -1,0 +1,106 @@
+"""The errors of Pillarbox.
+
+RelayError
+├── Temporary                 try again later: nothing is wrong with what was asked
+│   ├── StoreUnavailable      the database does not answer, is read-only, or its disk is full
+│   │   └── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   ├── Fenced                this node lost its lease; what it was doing belongs to another node
+│   ├── ShuttingDown          this node is stopping
+│   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421 at the greeting
+│   └── QuotaExceeded         the tenant has too much waiting
+└── Permanent                 the same request will fail again
+    ├── ConfigError           a setting is missing or wrong: exit 78 (EX_CONFIG)
+    ├── UnsafeStore           the database would make a 250 a lie, or is of a newer version
+    ├── StoreLocked           another process owns this embedded database
+    ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
+    ├── SecretDamaged         a sealed value does not open with any key that we have
+    ├── Refused               the mail or its sender is refused by a rule
+    │   └── ContentRefused    its bytes break RFC 5321 or 5322
+    └── NotFound              no such object, or not this tenant's: the two look the same
+
+Temporary or permanent is the class, never the text. Foreign exceptions become one of these in the
+module that is the library's home. A `Refused` carries what an SMTP client and a REST client are
+told.
+"""
+
+
+class RelayError(Exception):
+    """The root of all errors of ours."""
+
+
+class Temporary(RelayError): ...
+
+
+class StoreUnavailable(Temporary): ...
+
+
+class StoreFull(StoreUnavailable): ...
+
+
+class Fenced(Temporary): ...
+
+
+class ShuttingDown(Temporary): ...
+
+
+class QuotaExceeded(Temporary): ...
+
+
+class AccountFault(Temporary):
+    """The account, not the mail, is at fault; no mail was offered.
+
+    `phase` is connect, tls, ehlo or auth; `code` is the reply code, 0 where there was none; the text is printable
+    and names no secret.
+    """
+
+    def __init__(self, text: str, *, phase: str, code: int = 0) -> None:
+        super().__init__(text)
+        self.phase = phase
+        self.code = code
+
+
+class Permanent(RelayError): ...
+
+
+class ConfigError(Permanent): ...
+
+
+class UnsafeStore(Permanent): ...
+
+
+class StoreLocked(Permanent): ...
+
+
+class DataRejected(Permanent): ...
+
+
+class SecretDamaged(Permanent): ...
+
+
+class NotFound(Permanent): ...
+
+
+class Refused(Permanent):
+    """A rule says no.
+
+    `reason` is the REST reject reason (CONTRACT: `missing to`, `sender not allowed`, …), `code` and `enhanced` are
+    the SMTP reply code and the enhanced status code (RFC 3463), `str(error)` is a text that is fit for the client.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        reason: str = "invalid payload",
+        code: int = 550,
+        enhanced: str = "5.7.1",
+    ) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.code = code
+        self.enhanced = enhanced
+
+
+class ContentRefused(Refused):
+    def __init__(self, text: str, *, code: int = 550, enhanced: str = "5.6.11") -> None:
+        super().__init__(text, reason="invalid payload", code=code, enhanced=enhanced)

@@ -1,0 +1,230 @@
+"""A message of the REST API as the bytes of a mail (RFC 5322, RFC 2045-2047, RFC 2231, RFC 6532).
+
+Written by hand, not by `email`: ten times faster, and every octet of the header is ours to check.
+ASCII travels readable. Bcc is never written. Values are checked here again, and the finished
+header is counted: a field more than was asked for means that something broke out of its line, and
+refuses the mail.
+"""
+
+import binascii
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import NoReturn
+from urllib.parse import quote
+
+from relay.errors import ContentRefused, Refused
+from relay.formats.address import Mailbox, needs_smtputf8, quoted
+from relay.formats.fields import (
+    LONGEST_BARE_OCTETS,
+    Run,
+    check_headers,
+    check_value,
+    encode_text,
+    fold,
+)
+from relay.formats.headers import decode_words, scan
+from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
+
+_HEAD_MAX_BYTES = 8 * 1024 * 1024  # ours: a thousand recipients in To are legitimate
+FILENAME_MAX_OCTETS = 255
+_BASE64_LINE = 76
+_MIME_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
+_MSG_ID = re.compile(r"<[!-;=?-~]{1,900}>")
+_CONTENT_ID = re.compile(r"[!-;=?-~]{1,900}")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """`content_id` has no angle brackets."""
+
+    filename: str
+    mime_type: str
+    data: bytes
+    content_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A mail to be written. `message_id` has its angle brackets, `date` is RFC 5322 §3.3."""
+
+    sender: Mailbox
+    to: tuple[Mailbox, ...]
+    subject: str
+    message_id: str
+    date: str
+    text: str | None = None
+    html: str | None = None
+    cc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    inline: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Entity:
+    """A part of the body: its header fields, without line ends, and its content."""
+
+    fields: tuple[bytes, ...]
+    body: bytes
+
+
+def compose(draft: Draft) -> bytes:
+    """Return the mail, its lines ended by CRLF. Raises Refused with a text that names the field."""
+    check_headers(draft.headers)
+    body = _body(draft)
+    fields = [*_head_fields(draft), b"MIME-Version: 1.0", *body.fields]
+    head = b"".join([field + b"\r\n" for field in fields])
+    _verify(head, len(fields))
+    return b"".join((head, b"\r\n", body.body))
+
+
+def _verify(head: bytes, expected: int) -> None:
+    found = scan(head, max_bytes=_HEAD_MAX_BYTES)
+    is_whole = found.size_bytes == len(head) and len(found.fields) == expected
+    if not is_whole or b"\0" in head or head.count(b"\r") != head.count(b"\r\n"):
+        raise ContentRefused("The header cannot be written", code=554, enhanced="5.6.0")
+
+
+def _refuse(name: str, what: str) -> NoReturn:
+    raise Refused(f"{name}: {what}", code=550, enhanced="5.6.0")
+
+
+def _head_fields(draft: Draft) -> list[bytes]:
+    mailboxes = (draft.sender, *draft.to, *draft.cc, *draft.reply_to)
+    raw_utf8 = any(needs_smtputf8(box.address) for box in mailboxes)
+    fields = [_addresses("From", (draft.sender,), raw_utf8=raw_utf8)]
+    for name, boxes in (("To", draft.to), ("Cc", draft.cc), ("Reply-To", draft.reply_to)):
+        if boxes:
+            fields.append(_addresses(name, boxes, raw_utf8=raw_utf8))
+    if not _MSG_ID.fullmatch(draft.message_id):
+        _refuse("message_id", "<left@right> expected")
+    plain = (("Subject", draft.subject), ("Date", draft.date), ("Message-ID", draft.message_id))
+    return fields + [_text(*field, raw_utf8=raw_utf8) for field in (*plain, *draft.headers)]
+
+
+def _text(name: str, value: str, *, raw_utf8: bool) -> bytes:
+    check_value(name, value)
+    return f"{name}: ".encode() + encode_text(value, len(name) + 2, raw_utf8=raw_utf8)
+
+
+def _addresses(name: str, boxes: tuple[Mailbox, ...], *, raw_utf8: bool) -> bytes:
+    runs: list[Run] = []
+    for n, box in enumerate(boxes, 1):
+        check_value(name, box.name)
+        check_value(name, box.address)
+        runs += _mailbox_runs(box, "," if n < len(boxes) else "", raw_utf8=raw_utf8)
+    return f"{name}:".encode() + fold(runs, len(name) + 1)
+
+
+def _mailbox_runs(box: Mailbox, comma: str, *, raw_utf8: bool) -> list[Run]:
+    if not box.name:
+        return [Run(" ", box.address + comma)]
+    # Encoded words mean nothing inside quotes (RFC 2047 §5): a name that came so is encoded anew.
+    name = decode_words(box.name)
+    address = Run(" ", f"<{box.address}>{comma}")
+    if len(quoted(name).encode()) > LONGEST_BARE_OCTETS or not (raw_utf8 or name.isascii()):
+        return [Run(" ", name, is_encoded=True), address]
+    return [Run(" ", name if _ATOMS.fullmatch(name) else quoted(name)), address]
+
+
+def _body(draft: Draft) -> _Entity:
+    entity = _written_text(draft)
+    if draft.inline:
+        parts = [entity, *(_file(file, "inline") for file in draft.inline)]
+        entity = _multipart("related", parts, draft.message_id)
+    if draft.attachments:
+        parts = [entity, *(_file(file, "attachment") for file in draft.attachments)]
+        entity = _multipart("mixed", parts, draft.message_id)
+    return entity
+
+
+def _written_text(draft: Draft) -> _Entity:
+    texts = [
+        _text_part(subtype, text)
+        for subtype, text in (("plain", draft.text), ("html", draft.html))
+        if text is not None
+    ]
+    if len(texts) > 1:
+        return _multipart("alternative", texts, draft.message_id)
+    return texts[0] if texts else _text_part("plain", "")
+
+
+def _text_part(subtype: str, text: str) -> _Entity:
+    name = "html" if subtype == "html" else "text"
+    if "\0" in text:
+        raise ContentRefused(f"{name}: NUL is not accepted")
+    try:
+        encoding, body = _encoded(_with_crlf(text))
+    except UnicodeEncodeError:
+        _refuse(name, "lone surrogate")
+    kind = f'Content-Type: text/{subtype}; charset="utf-8"'.encode()
+    return _Entity((kind, b"Content-Transfer-Encoding: " + encoding), body)
+
+
+def _with_crlf(text: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace("\n", "\r\n")
+
+
+def _encoded(text: str) -> tuple[bytes, bytes]:
+    """Choose the most readable encoding (RFC 2045 §6): 7bit, quoted-printable, base64."""
+    data = text.encode()
+    if len(data) == len(text) and longest_line(data) <= LINE_MAX_OCTETS:
+        return b"7bit", data if data.endswith(b"\r\n") else data + b"\r\n"
+    if len(text.encode("ascii", "ignore")) * 3 >= len(text) * 2:
+        # binascii takes its soft line ends from the first hard one, so it gets LF only.
+        soft = binascii.b2a_qp(data.replace(b"\r\n", b"\n"))
+        return b"quoted-printable", soft.replace(b"\n", b"\r\n")
+    return b"base64", base64_lines(data)
+
+
+def base64_lines(data: bytes) -> bytes:
+    """Return it in base64, in lines of 76 (RFC 2045 §6.8), each with its CRLF."""
+    encoded = binascii.b2a_base64(data, newline=False)
+    lines = [encoded[at : at + _BASE64_LINE] for at in range(0, len(encoded), _BASE64_LINE)]
+    return b"\r\n".join([*lines, b""])
+
+
+def _file(file: Attachment, disposition: str) -> _Entity:
+    check_value("filename", file.filename)
+    if not _MIME_TYPE.fullmatch(file.mime_type):
+        _refuse("mime_type", "type/subtype expected")
+    kind = file.mime_type.lower()
+    # RFC 2046 §5.1, §5.2.1: these may not be in base64, which a file of any bytes needs.
+    if kind.startswith(("message/", "multipart/")):
+        kind = "application/octet-stream"
+    fields = [
+        f"Content-Type: {kind}".encode(),
+        b"Content-Transfer-Encoding: base64",
+        f"Content-Disposition: {disposition};\r\n {_filename(file.filename)}".encode(),
+    ]
+    if file.content_id is not None:
+        if not _CONTENT_ID.fullmatch(file.content_id):
+            _refuse("content_id", "printable ASCII without < > expected")
+        fields.append(f"Content-ID: <{file.content_id}>".encode())
+    return _Entity(tuple(fields), base64_lines(file.data))
+
+
+def _filename(name: str) -> str:
+    if len(name.encode()) > FILENAME_MAX_OCTETS:
+        _refuse("filename", f"is longer than {FILENAME_MAX_OCTETS} octets")
+    if name.isascii():
+        return f"filename={quoted(name)}"
+    return f"filename*=utf-8''{quote(name, safe='')}"  # RFC 2231 §4
+
+
+def _multipart(subtype: str, parts: list[_Entity], seed: str) -> _Entity:
+    wires = [b"\r\n".join((*part.fields, b"", part.body)) for part in parts]
+    digest = blake2b(seed.encode(), digest_size=15)
+    for wire in wires:
+        digest.update(wire)
+    # A digest of all that it parts cannot be found inside of it.
+    boundary = f"=_{digest.hexdigest()}"
+    delimiter = f"--{boundary}".encode()
+    body = b"".join([b"%b\r\n%b\r\n" % (delimiter, wire) for wire in wires])
+    kind = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"'.encode()
+    return _Entity((kind,), body + delimiter + b"--\r\n")

@@ -1,0 +1,29 @@
+"""The head of a mail, and its lines, as bytes that are never re-serialised.
+
+lines: NUL, line ends, line lengths, dot transparency. head: fields by name, taking some out,
+putting some in front. trace: the Received field. words: RFC 2047 for people to read. controls:
+what X-Pillarbox-* asks of us.
+"""
+
+from relay.formats.headers.controls import Controls, controls
+from relay.formats.headers.head import Head, outgoing, scan
+from relay.formats.headers.lines import assess, crlf, dot_stuff, unstuff
+from relay.formats.headers.trace import Trace, received
+from relay.formats.headers.words import Summary, decode_words, display
+
+__all__ = [
+    "Controls",
+    "Head",
+    "Summary",
+    "Trace",
+    "assess",
+    "controls",
+    "crlf",
+    "decode_words",
+    "display",
+    "dot_stuff",
+    "outgoing",
+    "received",
+    "scan",
+    "unstuff",
+]

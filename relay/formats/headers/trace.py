@@ -1,0 +1,41 @@
+"""The Received field that we put in front of each mail (RFC 5321 §4.4)."""
+
+import re
+from dataclasses import dataclass
+
+_UNFIT = re.compile(r"[^A-Za-z0-9.:_\[\]+-]")
+_UNFIT_IN_DATE = re.compile(r"[^A-Za-z0-9,:+ -]")
+WORD_MAX_CHARS = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a mail came in.
+
+    `protocol` is a WITH keyword (RFC 3848, RFC 6531 §4.3) or HTTP; `date` is RFC 5322 §3.3. `helo`
+    is what the client called itself, "" where it said nothing; `host` is our own name.
+    """
+
+    helo: str
+    peer_ip: str
+    host: str
+    protocol: str
+    pk: str
+    date: str
+
+
+def received(trace: Trace) -> bytes:
+    """Return the field with its line end; what the client said is cut and made ASCII."""
+    literal = _word(f"IPv6:{trace.peer_ip}" if ":" in trace.peer_ip else trace.peer_ip)
+    helo = _word(trace.helo) or f"[{literal}]"
+    date = _UNFIT_IN_DATE.sub("?", trace.date)[:WORD_MAX_CHARS]
+    return (
+        f"Received: from {helo} ([{literal}])\r\n"
+        f"\tby {_word(trace.host)} with {_word(trace.protocol)}\r\n"
+        f"\tid {_word(trace.pk)};\r\n"
+        f"\t{date}\r\n"
+    ).encode("ascii")
+
+
+def _word(text: str) -> str:
+    return _UNFIT.sub("?", text[:WORD_MAX_CHARS])

@@ -1,0 +1,318 @@
+"""The one door. SMTP and REST both hand a `Submission` here; the same rules, the same transaction,
+the same id.
+
+Promises: when `accept` returns, message, recipients, content and event are committed and synced.
+The content is changed only so: `Received` (and `Date`, `Message-ID` where absent) are put in front;
+`Bcc` and our own control headers are taken out. Everything else stays byte for byte.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from pathlib import Path
+
+from relay import maillog
+from relay.errors import Refused, StoreFull
+from relay.formats.address import domain_of, mailbox_list, sender_allowed
+from relay.formats.headers import (
+    Controls,
+    Head,
+    Trace,
+    assess,
+    controls,
+    display,
+    outgoing,
+    received,
+    scan,
+)
+from relay.metrics import Metrics
+from relay.model import (
+    Account,
+    Credential,
+    Envelope,
+    Ingress,
+    NewMail,
+    OnUnknown,
+    Priority,
+    Recipient,
+    lane_of,
+    new_pk,
+)
+from relay.store.directory import Directory
+from relay.store.queue.accept import Accepted
+from relay.store.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
+    none.
+    """
+
+    protocol: str
+    helo: str | None = None
+    ip: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A mail as a client gave it. `sender` is "" for the null reverse-path; addresses are canonical
+    already.
+
+    `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant). Values that are
+    None are taken from the control headers, then from the defaults. `record` is the JSON object shown in listings.
+    """
+
+    tenant_id: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    content: bytes
+    ingress: Ingress
+    origin: Origin
+    credential: Credential | None = None
+    account_id: str | None = None
+    id: str | None = None
+    priority: Priority | None = None
+    due_at: float | None = None
+    expires_in_s: float | None = None
+    max_attempts: int | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    batch_code: str | None = None
+    metadata: str | None = None
+    record: str | None = None
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DoorSettings:
+    host_name: str
+    max_message_bytes: int
+    max_header_bytes: int
+    max_header_fields: int
+    max_hops: int
+    min_free_disk_bytes: int
+    disk: Path | None
+
+
+class Door:
+    def __init__(
+        self,
+        spool: Spool,
+        directory: Directory,
+        metrics: Metrics,
+        settings: DoorSettings,
+    ) -> None:
+        self._spool = spool
+        self._directory = directory
+        self._metrics = metrics
+        self._settings = settings
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
+        answer = (await self.accept_all([submission]))[0]
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def accept_all(self, submissions: Sequence[Submission]) -> list[Accepted | Refused]:
+        """Store many in one transaction; one answer for each, in order. Raises a Temporary error
+        for all.
+        """
+        self.check_disk()
+        now = self._spool.now()
+        answers: list[Accepted | Refused | None] = []
+        mails: list[NewMail] = []
+        for place, submission in enumerate(submissions):
+            try:
+                # A microsecond apart, so that the order of the call is the order of the queue.
+                mails.append(await self._admitted(submission, now + place * 1e-6))
+                answers.append(None)
+            except Refused as refused:
+                answers.append(refused)
+        stored = iter(await self._spool.accept_all(mails) if mails else [])
+        complete = [next(stored) if answer is None else answer for answer in answers]
+        duration_s = self._spool.now() - now
+        for submission, answer in zip(submissions, complete, strict=True):
+            self._tell(submission, answer, duration_s)
+        return complete
+
+    def check_disk(self) -> None:
+        """Raise StoreFull when the database's disk is below its watermark."""
+        disk = self._settings.disk
+        if disk is not None and shutil.disk_usage(disk).free < self._settings.min_free_disk_bytes:
+            raise StoreFull("the disk is nearly full")
+
+    async def _admitted(self, submission: Submission, now: float) -> NewMail:
+        if len(submission.content) > self._settings.max_message_bytes:
+            raise Refused(
+                "the message is too large", reason="too large", code=552, enhanced="5.3.4"
+            )
+        head = scan(
+            submission.content,
+            max_bytes=self._settings.max_header_bytes,
+            max_fields=self._settings.max_header_fields,
+        )
+        if head.count("received") > self._settings.max_hops:
+            raise Refused("too many hops, this mail is in a loop", code=554, enhanced="5.4.6")
+        if submission.credential is not None:
+            submission = with_controls(submission, controls(head, now))
+            check_sender(submission, head)
+        account = await self._account(submission)
+        return self._new_mail(submission, head, account, now)
+
+    async def _account(self, submission: Submission) -> Account | None:
+        """Return the account that is named; None when the mail is routed."""
+        accounts = await self._directory.accounts(submission.tenant_id)
+        allowed = submission.credential.accounts if submission.credential else ()
+        if submission.account_id is None:
+            if not has_route(accounts, domain_of(submission.sender)):
+                raise Refused(
+                    "no account can carry this mail",
+                    reason="missing account_id",
+                    code=550,
+                    enhanced="5.3.5",
+                )
+            return first_of(accounts, allowed)
+        account = next((a for a in accounts if a.id == submission.account_id), None)
+        if account is None or (allowed and account.id not in allowed):
+            raise Refused(
+                "account not found for tenant",
+                reason="account not found for tenant",
+                code=550,
+                enhanced="5.7.1",
+            )
+        return account
+
+    def _new_mail(
+        self, submission: Submission, head: Head, account: Account | None, now: float
+    ) -> NewMail:
+        pk = new_pk(now)
+        account_id = account.id if account else None
+        date = formatdate(now, localtime=True)
+        message_id = head.first("Message-ID")
+        added = [received(self._trace(submission, pk, date))]
+        if not head.has("Date"):
+            added.append(f"Date: {date}\r\n".encode())
+        if message_id is None:
+            message_id = f"<{pk}@{self._settings.host_name}>"
+            added.append(f"Message-ID: {message_id}\r\n".encode())
+        content = outgoing(submission.content, head, prepend=b"".join(added))
+        expires_in_s = submission.expires_in_s
+        return NewMail(
+            pk=pk,
+            id=submission.id or pk,
+            id_given=submission.id is not None,
+            tenant_id=submission.tenant_id,
+            account_id=account_id,
+            lane=lane_of(submission.tenant_id, account_id, domain_of(submission.sender)),
+            priority=Priority.MEDIUM if submission.priority is None else submission.priority,
+            envelope=Envelope(
+                submission.sender, submission.recipients, submission.ret, submission.envid
+            ),
+            content=content,
+            traits=assess(content),
+            ingress=submission.ingress,
+            accepted_at=now,
+            due_at=submission.due_at,
+            expires_at=None if expires_in_s is None else now + expires_in_s,
+            max_attempts=submission.max_attempts,
+            on_unknown=submission.on_unknown,
+            batch_code=submission.batch_code,
+            message_id=message_id.strip(),
+            metadata=submission.metadata,
+            record=submission.record or described(head, submission),
+            is_pec=bool(account and account.is_pec_account),
+        )
+
+    def _trace(self, submission: Submission, pk: str, date: str) -> Trace:
+        origin = submission.origin
+        return Trace(
+            helo=origin.helo or "",
+            peer_ip=origin.ip or "",
+            host=self._settings.host_name,
+            protocol=origin.protocol,
+            pk=pk,
+            date=date,
+        )
+
+    def _tell(self, submission: Submission, answer: Accepted | Refused, duration_s: float) -> None:
+        if isinstance(answer, Refused):
+            maillog.refused(
+                tenant=submission.tenant_id,
+                ingress=submission.ingress,
+                peer=submission.origin.ip or "",
+                reason=str(answer),
+                code=answer.code,
+            )
+            return
+        self._metrics.accepted(submission.tenant_id, submission.ingress, duration_s)
+        maillog.accepted(
+            answer.pk,
+            tenant=submission.tenant_id,
+            ingress=submission.ingress,
+            size_bytes=len(submission.content),
+            recipients=len(submission.recipients),
+        )
+
+
+def with_controls(submission: Submission, given: Controls) -> Submission:
+    """Apply the control headers: what they say goes before what the session said."""
+    return replace(
+        submission,
+        id=given.id or submission.id,
+        account_id=given.account or submission.account_id,
+        priority=submission.priority if given.priority is None else given.priority,
+        batch_code=given.batch or submission.batch_code,
+        due_at=given.deliver_at or submission.due_at,
+        expires_in_s=given.expires_in_s or submission.expires_in_s,
+        metadata=given.metadata or submission.metadata,
+    )
+
+
+def check_sender(submission: Submission, head: Head) -> None:
+    """Raise Refused when the credential may not send as the envelope's sender or as an author in
+    From.
+    """
+    patterns = submission.credential.senders if submission.credential else ("*",)
+    if "*" in patterns:
+        return
+    claimed = [submission.sender] if submission.sender else []
+    for address in [*claimed, *authors(head)]:
+        if not sender_allowed(address, patterns):
+            raise Refused(
+                f"this login may not send as <{address}>",
+                reason="sender not allowed",
+                code=550,
+                enhanced="5.7.1",
+            )
+
+
+def authors(head: Head) -> list[str]:
+    """Return the addresses in every From field (RFC 5322 §3.6.2 allows several authors)."""
+    return [box.address for field in head.all("From") for box in mailbox_list(field)]
+
+
+def has_route(accounts: Sequence[Account], sender_domain: str) -> bool:
+    return any(not a.sender_domains or sender_domain in a.sender_domains for a in accounts)
+
+
+def first_of(accounts: Sequence[Account], allowed: Sequence[str]) -> Account | None:
+    """Return the account that a login's mail leaves by, None where the login is bound to none."""
+    bound = [a for a in accounts if a.id in allowed]
+    return min(bound, key=lambda a: a.rank, default=None)
+
+
+def described(head: Head, submission: Submission) -> str:
+    """Describe a mail that came as bytes, in the words of add-messages."""
+    summary = display(head)
+    return json.dumps(
+        {
+            "from": summary.sender or submission.sender,
+            "to": [r.address for r in submission.recipients],
+            "cc": summary.cc,
+            "subject": summary.subject,
+        }
+    )

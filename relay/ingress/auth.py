@@ -1,0 +1,214 @@
+"""Who is logging in: user name and password against the credentials.
+
+Promises: a password is never compared on the loop's time when that is slow, never kept, and never
+told from a missing user. Secrets that we made (SHA-256) are compared at once. Passwords that people
+chose (Argon2id) are hashed in a thread, two at a time; what was verified is known for a short while
+by a keyed hash, so that a client that logs in for each mail pays once.
+
+Every failure costs one Argon2id, whoever was named: an unknown user takes as long as a known one,
+and so does a wrong secret of ours. These decoys wait in a line of their own, one at a time: a flood
+of invented names delays itself, not the people who log in. After a failure the same user from the
+same address waits, longer each time; nobody else does, so a gateway never pays for one of its
+clients (OWASP: no lock-out of the victim).
+"""
+
+import asyncio
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relay.crypto import DECOY_HASH, digest, same, verify_password
+from relay.model import Credential, SecretKind
+from relay.store.directory import Directory
+
+LONGEST_NAME = 255  # RFC 4616 §2
+HASHES_AT_ONCE = 2
+
+Who = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """`cache_s` 0 keeps nothing. The wait after a failure doubles from the first to the longest."""
+
+    cache_s: float
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+    forget_s: float = 900.0
+    most_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A credential that proved itself; `account_id` is what followed the `+` in the user name."""
+
+    credential: Credential
+    account_id: str | None = None
+
+
+@dataclass(slots=True)
+class _Failures:
+    count: int
+    free_at: float
+    last_at: float
+
+
+class Backoff:
+    """How long a user at an address waits before the next try. Pure: the caller brings the time."""
+
+    def __init__(self, settings: AuthSettings) -> None:
+        self._settings = settings
+        self._failures: dict[Who, _Failures] = {}
+
+    def turn(self, who: Who, now: float) -> float | None:
+        """Take the next turn and return the wait for it in seconds; None when too many wait."""
+        known = self._recent(who, now)
+        if known is None:
+            return 0.0
+        wait_s = max(0.0, known.free_at - now)
+        if wait_s > self._settings.longest_wait_s:
+            return None
+        known.free_at = now + wait_s + self._delay_s(known.count)
+        return wait_s
+
+    def failed(self, who: Who, now: float) -> None:
+        known = self._recent(who, now) or _Failures(0, now, now)
+        known.count += 1
+        known.last_at = now
+        known.free_at = max(known.free_at, now + self._delay_s(known.count))
+        self._failures.pop(who, None)
+        self._failures[who] = known
+        if len(self._failures) > self._settings.most_entries:
+            del self._failures[next(iter(self._failures))]
+
+    def passed(self, who: Who) -> None:
+        self._failures.pop(who, None)
+
+    def _recent(self, who: Who, now: float) -> _Failures | None:
+        known = self._failures.get(who)
+        if known is None or now - known.last_at > self._settings.forget_s:
+            return None
+        return known
+
+    def _delay_s(self, count: int) -> float:
+        doubled: float = self._settings.first_wait_s * 2.0 ** min(count - 1, 30)
+        return min(doubled, self._settings.longest_wait_s)
+
+
+@dataclass(slots=True)
+class _Verified:
+    """What was verified lately, as hashes under a key that only this process has ever had.
+
+    The stored hash is part of it, so a changed password is no longer known.
+    """
+
+    settings: AuthSettings
+    key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    until: dict[bytes, float] = field(default_factory=dict)
+
+    def knows(self, credential: Credential, password: str, now: float) -> bool:
+        return self.until.get(self._print(credential, password), 0.0) > now
+
+    def remember(self, credential: Credential, password: str, now: float) -> None:
+        print_ = self._print(credential, password)
+        self.until.pop(print_, None)
+        self.until[print_] = now + self.settings.cache_s
+        if len(self.until) > self.settings.most_entries:
+            del self.until[next(iter(self.until))]
+
+    def _print(self, credential: Credential, password: str) -> bytes:
+        # Neither a stored hash nor a user name has a NUL, so the parts cannot run into each other.
+        text = f"{credential.secret_hash}\0{credential.username}\0{password}"
+        return hmac.digest(self.key, text.encode("utf-8", "surrogatepass"), "sha256")
+
+
+class Authenticator:
+    def __init__(
+        self,
+        directory: Directory,
+        settings: AuthSettings,
+        clock: Callable[[], float] = time.monotonic,
+        verify: Callable[[str, str], bool] = verify_password,
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._verify = verify
+        self._backoff = Backoff(settings)
+        self._verified = _Verified(settings)
+        self._hashes = asyncio.Semaphore(HASHES_AT_ONCE)
+        self._decoys = asyncio.Semaphore(1)
+
+    async def login(self, username: str, password: str, peer_ip: str) -> Login | None:
+        """Return the login, None when it failed for whatever reason; it may take its time.
+
+        Raises StoreUnavailable.
+        """
+        login = await self._find(username)
+        if login is not None and self._is_known(login.credential, password):
+            return login
+        who = (peer_ip, username[:LONGEST_NAME])
+        wait_s = self._backoff.turn(who, self._clock())
+        if wait_s is None:
+            return None
+        if wait_s:
+            await asyncio.sleep(wait_s)
+        if login is None or login.credential.secret_kind is not SecretKind.ARGON2ID:
+            await self._spend(password)
+        elif await self._is_right(login.credential, password):
+            self._backoff.passed(who)
+            self._verified.remember(login.credential, password, self._clock())
+            return login
+        self._backoff.failed(who, self._clock())
+        return None
+
+    async def current(self, login: Login) -> Login | None:
+        """Return an earlier login with the rights that it has now, None when it has none left.
+
+        Cheap: asked before each mail. Raises StoreUnavailable.
+        """
+        then = login.credential
+        credential = await self._active(then.username)
+        if credential is then:
+            return login
+        if credential is None or credential.tenant_id != then.tenant_id:
+            return None
+        if credential.secret_hash != then.secret_hash:
+            return None
+        return Login(credential, login.account_id)
+
+    async def still_valid(self, login: Login) -> bool:
+        return await self.current(login) is not None
+
+    async def _find(self, username: str) -> Login | None:
+        """Find whom a user name means: the whole of it, else `user` in `user+account`."""
+        if not 0 < len(username) <= LONGEST_NAME or not username.isprintable():
+            return None
+        credential = await self._active(username)
+        if credential is not None:
+            return Login(credential)
+        user, plus, account_id = username.rpartition("+")
+        credential = await self._active(user) if plus and user and account_id else None
+        return Login(credential, account_id) if credential else None
+
+    async def _active(self, username: str) -> Credential | None:
+        credential = await self._directory.credential(username)
+        if credential is None or not credential.active:
+            return None
+        tenant = await self._directory.tenant(credential.tenant_id)
+        return credential if tenant is not None and tenant.active else None
+
+    def _is_known(self, credential: Credential, password: str) -> bool:
+        if credential.secret_kind is SecretKind.SHA256:
+            return same(digest(password), credential.secret_hash)
+        return self._verified.knows(credential, password, self._clock())
+
+    async def _is_right(self, credential: Credential, password: str) -> bool:
+        async with self._hashes:
+            return await asyncio.to_thread(self._verify, password, credential.secret_hash)
+
+    async def _spend(self, password: str) -> None:
+        """Take the time that a real user's password would."""
+        async with self._decoys:
+            await asyncio.to_thread(self._verify, password, DECOY_HASH)

@@ -1,0 +1,234 @@
+"""One client: its commands one after the other, our replies in their order, and its limits.
+
+The home of aiosmtpd. We keep its session and its way of finding a command's method; reading,
+replying and ending are ours, because its own would take bare LF for a line end, tell clients the
+text of our exceptions, keep a client that says NOOP for ever, and cancel what is being stored when
+the client drops.
+
+Promises: each command gets one reply, in order, and replies to pipelined commands leave together
+(RFC 2920 §3.2); each reply but the greeting has an enhanced status code (RFC 2034); a client's
+drop ends the session at its next wait, and cuts nothing short.
+"""
+
+import asyncio
+import logging
+import ssl
+from contextlib import suppress
+from typing import cast
+
+from aiosmtpd.smtp import SMTP
+
+from relay import maillog
+from relay.errors import Refused, RelayError, ShuttingDown, StoreUnavailable
+from relay.ingress.smtp.connections import Connections, ip_of
+from relay.ingress.smtp.inbox import Inbox
+from relay.ingress.smtp.replies import Hangup, reply_for
+from relay.ingress.smtp.settings import Endpoint, SmtpSettings
+
+COMMAND_MAX_OCTETS = 12_288  # RFC 4954 §4: the longest line, that of AUTH
+SLOW_READER_BYTES = 65_536
+
+# What web browsers and scripts say to a mail server by mistake or by malice (cross-protocol).
+HTTP_VERBS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"})
+
+# It logs each connection, command and DATA line: what we want to say is in `maillog`.
+logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+
+
+class _NoHooks:
+    """A handler for aiosmtpd that has nothing to say, quickly."""
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+NO_HOOKS = _NoHooks()
+
+
+class Connection(SMTP):
+    # aiosmtpd looks at each attribute of itself at each connection, which costs more than a mail.
+    # A subclass names its commands here.
+    COMMANDS: tuple[str, ...] = ()
+
+    def __init__(
+        self, settings: SmtpSettings, endpoint: Endpoint, connections: Connections
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(NO_HOOKS, hostname=settings.host_name, loop=loop)
+        self.peer_ip = ""
+        self.settings = settings
+        self.endpoint = endpoint
+        self.connections = connections
+        self.inbox = Inbox()
+        self.ends_at = loop.time() + settings.session_timeout_s
+        self._replies = bytearray()
+        self._fruitless = 0
+        self._errors = 0
+
+    def __dir__(self) -> tuple[str, ...]:
+        return self.COMMANDS
+
+    # The transport's side.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.peer_ip = ip_of(transport.get_extra_info("peername"))
+        self.wire = cast(asyncio.Transport, transport)
+        self.inbox.attach(self.wire)
+        assert self._handler_coroutine is not None
+        self.connections.add(self, self._handler_coroutine)
+
+    def data_received(self, data: bytes) -> None:
+        self.inbox.feed(data)
+
+    def eof_received(self) -> bool:
+        """Go on: who says no more may still wait for our replies. TLS knows no half-closed state."""
+        self.inbox.end()
+        return not self.is_tls
+
+    def connection_lost(self, error: Exception | None) -> None:
+        # Not aiosmtpd's, which cancels the session, but that of its base.
+        super(SMTP, self).connection_lost(error)
+        self.inbox.end()
+        self.connections.remove(self)
+
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Set no timer: each wait has its own deadline."""
+
+    @property
+    def is_tls(self) -> bool:
+        return self.wire.get_extra_info("sslcontext") is not None
+
+    async def start_tls(self, context: ssl.SSLContext, handshake_s: float) -> None:
+        """Go on inside TLS. What the client said before it is forgotten (RFC 3207 §4.2, §6).
+
+        Raises ConnectionError when the handshake fails.
+        """
+        self.inbox.clear()
+        try:
+            wrapped = await self.loop.start_tls(
+                self.wire, self, context, server_side=True, ssl_handshake_timeout=handshake_s
+            )
+        except ssl.SSLError as error:
+            raise ConnectionAbortedError("the TLS handshake failed") from error
+        if wrapped is None:
+            raise ConnectionResetError("the client is gone")
+        self.wire = wrapped
+        self.inbox.attach(wrapped)
+
+    def dismiss(self) -> None:
+        self.inbox.refuse_lines(ShuttingDown())
+
+    def cut(self) -> None:
+        self.wire.abort()
+
+    # The session's side.
+
+    async def _handle_client(self) -> None:
+        """Talk to the client until one of us has enough."""
+        with suppress(ConnectionError):
+            try:
+                self._admit()
+                self.reply(f"220 {self.settings.host_name} ESMTP Pillarbox")
+                while True:
+                    await self._obey_next()
+            except TimeoutError:
+                await self._leave("421 4.7.0 You were silent for too long")
+            except (Hangup, ShuttingDown) as error:
+                await self._leave(reply_for(error))
+        self.wire.close()
+
+    def _admit(self) -> None:
+        if self.connections.is_closing:
+            raise ShuttingDown
+        if not self.connections.has_room_for(self):
+            raise Hangup("421 4.7.0 Too many connections")
+
+    async def _obey_next(self) -> None:
+        try:
+            line = await self.read_line()
+            self._count_command()
+            await self._obey(line)
+        except (Hangup, ShuttingDown, ConnectionError, TimeoutError):
+            raise
+        except Refused as refused:
+            self.refuse(refused)
+        except RelayError as error:
+            self.fail(error)
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not cost the client its mail
+            self.fail(error)
+
+    async def _obey(self, line: bytes) -> None:
+        verb, argument = command(line)
+        method = self._smtp_methods.get(verb)
+        if method is None:
+            raise unknown(verb)
+        await method(argument)
+
+    def _count_command(self) -> None:
+        self._fruitless += 1
+        if self._fruitless > self.settings.max_commands:
+            raise Hangup("421 4.7.0 Too many commands")
+
+    async def read_line(self) -> bytes:
+        """Return the next line; first the client gets the replies that it may wait for."""
+        if not self.inbox.has_line:
+            await self.flush()
+        now = self.loop.time()
+        deadline = min(now + self.settings.idle_timeout_s, self.ends_at)
+        return await self.inbox.line(COMMAND_MAX_OCTETS, deadline)
+
+    def reply(self, text: str) -> None:
+        """Say it with the next flush."""
+        self._replies += text.encode() + b"\r\n"
+
+    async def flush(self) -> None:
+        if not self._replies or self.wire.is_closing():
+            return
+        self.wire.write(bytes(self._replies))
+        self._replies.clear()
+        if self.wire.get_write_buffer_size() > SLOW_READER_BYTES:
+            async with asyncio.timeout(self.settings.idle_timeout_s):
+                await self._drain_helper()
+
+    def refuse(self, refused: Refused) -> None:
+        """Say no, and goodbye to a client that does nothing right (RFC 5321 §7.8)."""
+        self.reply(reply_for(refused))
+        if refused.code >= 500:
+            self._errors += 1
+        if self._errors >= self.settings.max_errors:
+            raise Hangup("421 4.7.0 Too many errors")
+
+    def fail(self, error: Exception, reply: str | None = None) -> None:
+        """Ask for another try: the trouble is ours. The client sees none of it, the log all."""
+        if isinstance(error, StoreUnavailable):
+            maillog.store_trouble(error)
+        else:
+            maillog.unexpected("smtp", error)
+        self.reply(reply or reply_for(error if isinstance(error, RelayError) else RelayError()))
+
+    def has_brought_mail(self) -> None:
+        """Begin to count anew: what went before was not in vain."""
+        self._fruitless = self._errors = 0
+
+    async def _leave(self, reply: str) -> None:
+        self.reply(reply)
+        with suppress(TimeoutError):
+            await self.flush()
+
+
+def command(line: bytes) -> tuple[str, str]:
+    """Split a line into its verb, in upper case, and what follows it. Raises Refused.
+
+    A line that ends with a bare LF is what smuggled commands look like (RFC 5321 §2.3.8).
+    """
+    if not line.endswith(b"\r\n"):
+        raise Refused("Lines end with CR and LF", code=500, enhanced="5.5.2")
+    verb, _, argument = line[:-2].decode("utf-8", "surrogateescape").partition(" ")
+    return verb.upper(), argument.strip(" ")
+
+
+def unknown(verb: str) -> Refused | Hangup:
+    if verb in HTTP_VERBS:
+        return Hangup("421 4.7.0 This is a mail server")
+    return Refused("Command not known", code=500, enhanced="5.5.1")

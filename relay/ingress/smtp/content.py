@@ -1,0 +1,81 @@
+"""The content of a mail: what comes between 354 and the final dot (RFC 5321 §4.1.1.4).
+
+Promises: taken in blocks, never line by line; ended by CRLF.CRLF and by nothing that looks like it
+(a bare CR or LF next to the dot is content, which the door refuses); bounded in memory, in bytes
+and in time. A mail that is too large is read to its end in constant memory and then refused; a
+flood ends the connection, and so does a client that is slower than the pace that is asked.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from relay.errors import Refused
+from relay.formats.headers import crlf, unstuff
+from relay.ingress.smtp.inbox import Inbox
+from relay.ingress.smtp.replies import Hangup
+
+FINAL_DOT = b"\r\n.\r\n"
+FLOOD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much and how slow; `ends_at` is the loop's time at which the session ends in any case."""
+
+    max_bytes: int
+    idle_s: float
+    min_rate_bytes_s: float
+    grace_s: float
+    ends_at: float
+
+    def deadline(self, started_at: float, now: float, got_bytes: int) -> float:
+        """Return until when the next block must be here."""
+        deadline = min(now + self.idle_s, self.ends_at)
+        if self.min_rate_bytes_s:
+            slowest_s = got_bytes / self.min_rate_bytes_s
+            deadline = min(deadline, started_at + max(self.grace_s, slowest_s))
+        return deadline
+
+
+async def read_content(inbox: Inbox, pace: Pace) -> bytes:
+    """Return the content, dots still stuffed; the commands behind it stay in the inbox.
+
+    Raises Refused when it is too large, Hangup for a flood or a client that is too slow.
+    """
+    loop = asyncio.get_running_loop()
+    started_at = loop.time()
+    # Stuffed dots are not counted (RFC 1870 §5); of the worst mail they are a quarter.
+    most = pace.max_bytes + pace.max_bytes // 3 + len(FINAL_DOT)
+    content = bytearray(b"\r\n")  # The line end that the dot of an empty mail needs before it.
+    got = searched = 0
+    while True:
+        try:
+            block = await inbox.block(pace.deadline(started_at, loop.time(), got))
+        except TimeoutError:
+            raise Hangup("421 4.7.0 Content comes too slowly") from None
+        content += block
+        got += len(block)
+        end = content.find(FINAL_DOT, max(0, searched - len(FINAL_DOT) + 1))
+        if end >= 0:
+            break
+        if got > FLOOD * pace.max_bytes:
+            raise Hangup("421 4.7.0 Far too large")
+        if got > most:
+            del content[: -len(FINAL_DOT)]
+        searched = len(content)
+    rest = content[end + len(FINAL_DOT) :]
+    inbox.put_back(rest)
+    if got - len(rest) > most:
+        raise too_large()
+    with memoryview(content) as view:
+        return bytes(view[2 : end + 2])
+
+
+def plain(content: bytes, *, repair_line_ends: bool) -> bytes:
+    """Return the mail itself: dots taken off, and bare LF made CRLF where that is asked."""
+    # First the lines, then their dots: who ends lines with LF stuffs dots behind LF.
+    return unstuff(crlf(content) if repair_line_ends else content)
+
+
+def too_large() -> Refused:
+    return Refused("The mail is too large", reason="too large", code=552, enhanced="5.3.4")

@@ -1,0 +1,120 @@
+"""The bytes a client sent that nobody has read yet.
+
+Promises: bounded memory (over `HIGH_BYTES` the transport is paused), no wait without a deadline,
+lines for commands and blocks for content from one buffer, so that commands pipelined behind a mail
+are found where they belong (RFC 2920).
+
+A client that is gone is a ConnectionResetError, raised when what it sent before is used up; one
+that is silent for too long a TimeoutError.
+"""
+
+import asyncio
+
+from relay.errors import Refused, RelayError
+from relay.ingress.smtp.replies import Hangup
+
+HIGH_BYTES = 262_144
+MOST_SKIPPED_BYTES = 1_048_576
+
+
+class Inbox:
+    __slots__ = ("_buffer", "_has_ended", "_is_paused", "_refusal", "_transport", "_waiter")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._refusal: RelayError | None = None
+        self._is_paused = False
+        self._has_ended = False
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Name the transport that brings the bytes, to be paused."""
+        self._transport = transport
+        self._is_paused = False
+
+    def clear(self) -> None:
+        """Forget what was not read."""
+        self._buffer.clear()
+        self._resume()
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+        if len(self._buffer) > HIGH_BYTES and self._transport and not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
+        self._wake()
+
+    def end(self) -> None:
+        """Say that nothing more will come."""
+        self._has_ended = True
+        self._wake()
+
+    def refuse_lines(self, error: RelayError) -> None:
+        """Raise this to whoever waits, or will wait, for a command; content still comes in."""
+        self._refusal = error
+        self._wake()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._buffer
+
+    @property
+    def has_line(self) -> bool:
+        return b"\n" in self._buffer
+
+    async def line(self, longest: int, deadline: float) -> bytes:
+        """Return one line with its line end. Raises Refused for one that is too long."""
+        skipped = 0
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._raise_refusal()
+            if len(self._buffer) > longest:
+                skipped += len(self._buffer)
+                self._buffer.clear()
+                self._resume()
+            if skipped > MOST_SKIPPED_BYTES:
+                raise Hangup("421 4.7.0 That line has no end")
+            await self._more(deadline)
+        self._raise_refusal()
+        found = bytes(self._buffer[: end + 1])
+        del self._buffer[: end + 1]
+        self._resume()
+        if skipped or len(found) > longest:
+            raise Refused("Line too long", code=500, enhanced="5.5.2")
+        return found
+
+    async def block(self, deadline: float) -> bytearray:
+        """Return all that there is, at least one byte."""
+        while not self._buffer:
+            await self._more(deadline)
+        taken, self._buffer = self._buffer, bytearray()
+        self._resume()
+        return taken
+
+    def put_back(self, rest: bytearray) -> None:
+        """Give back the end of the block that was taken last."""
+        self._buffer[0:0] = rest
+
+    async def _more(self, deadline: float) -> None:
+        if self._has_ended:
+            raise ConnectionResetError("the client is gone")
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    def _raise_refusal(self) -> None:
+        if self._refusal is not None:
+            raise self._refusal
+
+    def _resume(self) -> None:
+        if self._is_paused and self._transport and len(self._buffer) <= HIGH_BYTES // 2:
+            self._is_paused = False
+            if not self._transport.is_closing():
+                self._transport.resume_reading()

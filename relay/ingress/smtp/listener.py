@@ -1,0 +1,104 @@
+"""The SMTP servers of a node: sockets, certificate, start and stop.
+
+Promises: `start` returns when every address is bound; `stop` stops listening at once, says goodbye
+to the silent, lets a mail under way be finished inside the budget, and returns when nothing is
+being stored any more; a certificate that changes is taken up within `CERTIFICATE_CHECK_S`.
+"""
+
+import asyncio
+
+from relay import maillog
+from relay.errors import ConfigError
+from relay.ingress.accept import Door
+from relay.ingress.auth import Authenticator
+from relay.ingress.smtp.connections import Connections
+from relay.ingress.smtp.session import HANDSHAKE_S, Services, Session
+from relay.ingress.smtp.settings import Endpoint, SmtpSettings
+from relay.ingress.smtp.tls import Certificate
+from relay.metrics import Metrics
+
+BACKLOG = 1024
+CERTIFICATE_CHECK_S = 60.0
+
+
+class SmtpListener:
+    def __init__(
+        self, door: Door, authenticator: Authenticator, metrics: Metrics, settings: SmtpSettings
+    ) -> None:
+        """Raises ConfigError when the certificate cannot be used, or is missing."""
+        self._certificate = certificate(settings)
+        self._settings = settings
+        self._connections = Connections(settings.max_connections, settings.max_connections_per_ip)
+        self._services = Services(
+            door, authenticator, metrics, settings, self._connections, self._certificate
+        )
+        self._servers: list[tuple[Endpoint, asyncio.Server]] = []
+        self._watch: asyncio.Task[None] | None = None
+
+    @property
+    def addresses(self) -> list[tuple[Endpoint, str, int]]:
+        """What was bound, host and port, and for which endpoint of the settings."""
+        return [
+            (endpoint, *bound.getsockname()[:2])
+            for endpoint, server in self._servers
+            for bound in server.sockets
+        ]
+
+    async def start(self) -> None:
+        """Listen. Raises ConfigError when an address cannot be bound; then none is."""
+        try:
+            for endpoint in self._settings.endpoints:
+                self._servers.append((endpoint, await self._listen(endpoint)))
+        except OSError as error:
+            self._close_servers()
+            raise ConfigError(f"{endpoint.host}:{endpoint.port}: {error.strerror}") from error
+        for endpoint, host, port in self.addresses:
+            maillog.listening("smtps" if endpoint.implicit_tls else "smtp", f"{host}:{port}")
+        if self._certificate is not None:
+            self._watch = asyncio.create_task(self._watch_certificate())
+
+    async def stop(self, budget_s: float) -> None:
+        self._close_servers()
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._connections.close(budget_s)
+
+    def reload_certificates(self) -> None:
+        """Read the certificate again if its files changed; a bad one is reported and not used."""
+        if self._certificate is None:
+            return
+        try:
+            self._certificate.reload()
+        except ConfigError as error:
+            maillog.unexpected("certificate", error)
+
+    async def _listen(self, endpoint: Endpoint) -> asyncio.Server:
+        wrapped = self._certificate.context if self._certificate and endpoint.implicit_tls else None
+        return await asyncio.get_running_loop().create_server(
+            lambda: Session(self._services, endpoint),
+            endpoint.host,
+            endpoint.port,
+            backlog=BACKLOG,
+            reuse_port=self._settings.share_ports or None,
+            ssl=wrapped,
+            ssl_handshake_timeout=HANDSHAKE_S if wrapped else None,
+        )
+
+    def _close_servers(self) -> None:
+        for _, server in self._servers:
+            server.close()
+
+    async def _watch_certificate(self) -> None:
+        while True:
+            await asyncio.sleep(CERTIFICATE_CHECK_S)
+            self.reload_certificates()
+
+
+def certificate(settings: SmtpSettings) -> Certificate | None:
+    """Read the certificate where there is one; raises ConfigError where one is needed and missing."""
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    if any(endpoint.implicit_tls for endpoint in settings.endpoints):
+        raise ConfigError("smtp.tls_listen needs smtp.tls_cert and smtp.tls_key")
+    return None

@@ -1,0 +1,144 @@
+"""The arguments of MAIL and RCPT: addresses and the parameters of the extensions.
+
+RFC 5321 §4.1.2 (syntax), 1870 (SIZE), 6152 (BODY), 6531 (SMTPUTF8), 3461 (RET, ENVID, NOTIFY,
+ORCPT), 4954 §5 (AUTH). A parameter that we do not offer is refused (555), never dropped: the
+client would believe in something that does not happen. Pure.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from relay.errors import Refused
+from relay.formats.address import mailbox, split_path
+from relay.ingress.smtp.replies import bad_syntax
+
+ENVID_MAX_CHARS = 100  # RFC 3461 §4.4
+ORCPT_MAX_CHARS = 500  # RFC 3461 §4.2
+
+_DIGITS = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
+_PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
+_XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_ORCPT = re.compile(r"([A-Za-z0-9-]+);(.+)")
+_NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+
+
+@dataclass(frozen=True, slots=True)
+class MailFrom:
+    """`sender` is canonical, "" for the null path. `size_bytes` is 0 where none was given."""
+
+    sender: str
+    size_bytes: int = 0
+    smtputf8: bool = False
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RcptTo:
+    address: str
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+def mail_from(argument: str) -> MailFrom:
+    """Read what follows MAIL. Raises Refused."""
+    path, text = split_path(_after(argument, "FROM:"))
+    given = _parameters(text, _MAIL) if text else {}
+    smtputf8 = "SMTPUTF8" in given
+    ret = given.get("RET")
+    return MailFrom(
+        sender=mailbox(path, smtputf8=smtputf8) if path else "",
+        size_bytes=int(given.get("SIZE") or 0),
+        smtputf8=smtputf8,
+        ret=ret.upper() if ret else None,
+        envid=given.get("ENVID"),
+    )
+
+
+def rcpt_to(argument: str, *, smtputf8: bool) -> RcptTo:
+    """Read what follows RCPT; `smtputf8` is what MAIL asked for. Raises Refused."""
+    path, text = split_path(_after(argument, "TO:"))
+    given = _parameters(text, _RCPT) if text else {}
+    notify = given.get("NOTIFY")
+    return RcptTo(
+        address=mailbox(path, smtputf8=smtputf8),
+        notify=notify.upper() if notify else None,
+        orcpt=given.get("ORCPT"),
+    )
+
+
+def _after(argument: str, keyword: str) -> str:
+    if argument[: len(keyword)].upper() != keyword:
+        raise bad_syntax(f"Syntax: {keyword}<address> expected")
+    return argument[len(keyword) :]
+
+
+def _parameters(text: str, known: "Mapping[str, _Check]") -> dict[str, str | None]:
+    """Split `NAME=value NAME …` and check each value; names in upper case."""
+    given: dict[str, str | None] = {}
+    for word in text.split(" "):
+        if not word:
+            continue
+        found = _PARAMETER.fullmatch(word)
+        if found is None:
+            raise bad_syntax("Bad parameter syntax")
+        name, value = found[1].upper(), found[2]
+        check = known.get(name)
+        if check is None:
+            raise Refused(f"Parameter {name} is not known here", code=555, enhanced="5.5.4")
+        if name in given or not check(value):
+            raise bad_syntax(f"Bad value of {name}, or {name} given twice")
+        given[name] = value
+    return given
+
+
+def _is_absent(value: str | None) -> bool:
+    return value is None
+
+
+def _is_size(value: str | None) -> bool:
+    return value is not None and bool(_DIGITS.fullmatch(value))
+
+
+def _is_body(value: str | None) -> bool:
+    return value is not None and value.upper() in ("7BIT", "8BITMIME")
+
+
+def _is_ret(value: str | None) -> bool:
+    return value is not None and value.upper() in ("FULL", "HDRS")
+
+
+def _is_envid(value: str | None) -> bool:
+    return value is not None and len(value) <= ENVID_MAX_CHARS and bool(_XTEXT.fullmatch(value))
+
+
+def _is_submitter(value: str | None) -> bool:
+    """Check AUTH=; it is not believed: who logged in is who sends (RFC 4954 §5)."""
+    return value is not None and (value == "<>" or bool(_XTEXT.fullmatch(value)))
+
+
+def _is_notify(value: str | None) -> bool:
+    words = (value or "").upper().split(",")
+    return words == ["NEVER"] or (_NOTIFY.issuperset(words) and len(set(words)) == len(words))
+
+
+def _is_orcpt(value: str | None) -> bool:
+    found = _ORCPT.fullmatch(value or "")
+    if found is None or len(found[0]) > ORCPT_MAX_CHARS:
+        return False
+    # RFC 6533 §3: of type utf-8 it may be written as it is.
+    return bool(_XTEXT.fullmatch(found[2])) or found[1].lower() == "utf-8"
+
+
+_Check = Callable[[str | None], bool]
+
+_MAIL: dict[str, _Check] = {
+    "SIZE": _is_size,
+    "BODY": _is_body,
+    "SMTPUTF8": _is_absent,
+    "RET": _is_ret,
+    "ENVID": _is_envid,
+    "AUTH": _is_submitter,
+}
+_RCPT: dict[str, _Check] = {"NOTIFY": _is_notify, "ORCPT": _is_orcpt}

@@ -1,0 +1,293 @@
+"""The commands of a mail submission (RFC 5321, RFC 6409) and what each of them allows next.
+
+Promises: no mail without a login that still holds (RFC 4954 §6, asked anew at each MAIL); no AUTH
+in clear where the endpoint forbids it; 250 to the final dot only for what is committed and synced;
+after STARTTLS nothing said before counts (RFC 3207 §4.2); EHLO offers exactly what works now.
+"""
+
+from dataclasses import dataclass
+
+from relay import maillog
+from relay.errors import Refused, Temporary
+from relay.formats.address import sender_allowed
+from relay.formats.characters import has_forbidden
+from relay.ingress.accept import Door, Origin, Submission
+from relay.ingress.auth import Authenticator, Login
+from relay.ingress.smtp import sasl
+from relay.ingress.smtp.connection import Connection
+from relay.ingress.smtp.connections import Connections
+from relay.ingress.smtp.content import Pace, plain, read_content, too_large
+from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
+from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax
+from relay.ingress.smtp.settings import Endpoint, SmtpSettings
+from relay.ingress.smtp.tls import Certificate
+from relay.metrics import Metrics
+from relay.model import Ingress, Recipient
+
+HANDSHAKE_S = 30.0
+HELO_MAX_CHARS = 255
+MECHANISMS = ("PLAIN", "LOGIN")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What every session of a node uses."""
+
+    door: Door
+    authenticator: Authenticator
+    metrics: Metrics
+    settings: SmtpSettings
+    connections: Connections
+    certificate: Certificate | None
+
+
+class Session(Connection):
+    def __init__(self, services: Services, endpoint: Endpoint) -> None:
+        super().__init__(services.settings, endpoint, services.connections)
+        self._services = services
+        self._helo = ""
+        self._is_extended = False
+        self._login: Login | None = None
+        self._auth_failures = 0
+        self._mail: MailFrom | None = None
+        self._recipients: dict[str, Recipient] = {}
+
+    # Who is there.
+
+    async def smtp_EHLO(self, argument: str) -> None:
+        self._greet(argument, is_extended=True)
+        lines = [self.settings.host_name, *self._extensions()]
+        for line in lines[:-1]:
+            self.reply(f"250-{line}")
+        self.reply(f"250 {lines[-1]}")
+
+    async def smtp_HELO(self, argument: str) -> None:
+        self._greet(argument, is_extended=False)
+        self.reply(f"250 {self.settings.host_name}")
+
+    def _greet(self, name: str, *, is_extended: bool) -> None:
+        self._check_synchronized()
+        if not name or has_forbidden(name.encode("utf-8", "replace").decode()):
+            raise bad_syntax("Say your name")
+        self._helo = name[:HELO_MAX_CHARS]
+        self._is_extended = is_extended
+        self._forget_mail()
+
+    def _extensions(self) -> list[str]:
+        offered = [
+            f"SIZE {self.settings.max_message_bytes}",
+            "8BITMIME",
+            "SMTPUTF8",
+            "PIPELINING",
+            "ENHANCEDSTATUSCODES",
+            "DSN",
+        ]
+        if self._services.certificate and not self.is_tls:
+            offered.append("STARTTLS")
+        if self._login is None and not self._needs_tls:
+            offered.append(f"AUTH {' '.join(MECHANISMS)}")
+        return offered
+
+    @property
+    def _needs_tls(self) -> bool:
+        return self.endpoint.require_tls and not self.is_tls
+
+    async def smtp_STARTTLS(self, argument: str) -> None:
+        if argument:
+            raise bad_syntax("STARTTLS takes no argument")
+        if self.is_tls:
+            raise bad_sequence("TLS is on already")
+        certificate = self._services.certificate
+        if certificate is None:
+            raise Refused("TLS is not available", code=502, enhanced="5.5.1")
+        self.reply("220 2.0.0 Ready to start TLS")
+        await self.flush()
+        await self.start_tls(certificate.context, HANDSHAKE_S)
+        self._helo = ""
+        self._login = None
+        self._forget_mail()
+
+    async def smtp_AUTH(self, argument: str) -> None:
+        self._check_may_auth()
+        mechanism, _, initial = argument.partition(" ")
+        if mechanism.upper() not in MECHANISMS:
+            raise Refused("This mechanism is not known here", code=504, enhanced="5.5.4")
+        ask = self._ask_plain if mechanism.upper() == "PLAIN" else self._ask_login
+        said = await ask(initial.strip())
+        try:
+            login = said and await self._services.authenticator.login(*said, self.peer_ip)
+        except Temporary as error:
+            # RFC 4954 §6 has a code of its own for it.
+            self.fail(error, "454 4.7.0 Temporary authentication failure")
+            return
+        if not login:
+            self._auth_failed(said[0] if said else "")
+            return
+        self._login = login
+        self.reply("235 2.7.0 Authentication successful")
+
+    def _check_may_auth(self) -> None:
+        if not self._helo or not self._is_extended:
+            raise bad_sequence("Send EHLO first")
+        if self._needs_tls:
+            raise Refused("Encryption is required, use STARTTLS", code=538, enhanced="5.7.11")
+        if self._login is not None:
+            raise bad_sequence("You are logged in already")
+        if self._mail is not None:
+            raise bad_sequence("Not in the middle of a mail")
+
+    async def _ask_plain(self, initial: str) -> tuple[str, str] | None:
+        return sasl.plain(sasl.decoded(initial.encode()) if initial else await self._ask(""))
+
+    async def _ask_login(self, initial: str) -> tuple[str, str]:
+        name = sasl.decoded(initial.encode()) if initial else await self._ask(sasl.ASK_USERNAME)
+        return sasl.text(name), sasl.text(await self._ask(sasl.ASK_PASSWORD))
+
+    async def _ask(self, prompt: str) -> bytes:
+        self.reply(f"334 {prompt}")
+        return sasl.decoded(await self.read_line())
+
+    def _auth_failed(self, username: str) -> None:
+        self._services.metrics.auth_failed()
+        maillog.auth_failed(self.peer_ip, username)
+        self._auth_failures += 1
+        self.reply("535 5.7.8 Authentication credentials invalid")
+        if self._auth_failures >= self.settings.max_auth_failures:
+            raise Hangup("421 4.7.0 Too many failed logins")
+
+    # What is sent.
+
+    async def smtp_MAIL(self, argument: str) -> None:
+        if not self._helo:
+            raise bad_sequence("Send EHLO first")
+        await self._check_login()
+        if self._mail is not None:
+            raise bad_sequence("One mail at a time")
+        mail = mail_from(argument)
+        if mail.size_bytes > self.settings.max_message_bytes:
+            raise too_large()
+        self._check_sender(mail.sender)
+        self._services.door.check_disk()
+        self._mail = mail
+        self.reply("250 2.1.0 Ok")
+
+    async def _check_login(self) -> None:
+        if self._login is None:
+            advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
+            raise Refused(advice, code=530, enhanced="5.7.0")
+        self._login = await self._services.authenticator.current(self._login)
+        if self._login is None:
+            raise Hangup("421 4.7.0 This login is not valid any more")
+
+    def _check_sender(self, sender: str) -> None:
+        assert self._login is not None
+        credential = self._login.credential
+        # The null sender is for bounces; whom the mail is from in its header, the door looks at.
+        if sender and not sender_allowed(sender, credential.senders):
+            text = f"This login may not send as <{sender}>"
+            maillog.refused(
+                tenant=credential.tenant_id,
+                ingress=Ingress.SMTP,
+                peer=self.peer_ip,
+                reason=text,
+                code=550,
+            )
+            raise Refused(text, reason="sender not allowed", code=550, enhanced="5.7.1")
+
+    async def smtp_RCPT(self, argument: str) -> None:
+        if self._mail is None:
+            raise bad_sequence("Send MAIL first")
+        given = rcpt_to(argument, smtputf8=self._mail.smtputf8)
+        if given.address not in self._recipients:
+            if len(self._recipients) >= self.settings.max_recipients:
+                raise Refused("Too many recipients", code=452, enhanced="4.5.3")
+            n = len(self._recipients)
+            self._recipients[given.address] = Recipient(n, given.address, given.notify, given.orcpt)
+        self.reply("250 2.1.5 Ok")
+
+    async def smtp_DATA(self, argument: str) -> None:
+        if not self._recipients:
+            raise bad_sequence("Send MAIL and RCPT first")
+        if argument:
+            raise bad_syntax("DATA takes no argument")
+        self._check_synchronized()
+        self.reply("354 End data with <CR><LF>.<CR><LF>")
+        await self.flush()
+        try:
+            submission = self._submission(await read_content(self.inbox, self._pace()))
+            accepted = await self.connections.uncut(self._services.door.accept(submission))
+        finally:
+            self._forget_mail()
+        self.has_brought_mail()
+        self.reply(f"250 2.0.0 Ok: queued as {accepted.pk}")
+
+    def _pace(self) -> Pace:
+        return Pace(
+            max_bytes=self.settings.max_message_bytes,
+            idle_s=self.settings.idle_timeout_s,
+            min_rate_bytes_s=self.settings.min_rate_bytes_s,
+            grace_s=self.settings.min_rate_grace_s,
+            ends_at=self.ends_at,
+        )
+
+    def _submission(self, content: bytes) -> Submission:
+        assert self._login is not None
+        assert self._mail is not None
+        credential = self._login.credential
+        return Submission(
+            tenant_id=credential.tenant_id,
+            sender=self._mail.sender,
+            recipients=tuple(self._recipients.values()),
+            content=plain(content, repair_line_ends=credential.legacy),
+            ingress=Ingress.SMTP,
+            origin=Origin(protocol=self._protocol(), helo=self._helo, ip=self.peer_ip),
+            credential=credential,
+            account_id=self._login.account_id,
+            ret=self._mail.ret,
+            envid=self._mail.envid,
+        )
+
+    def _protocol(self) -> str:
+        """Name the protocol as Received does (RFC 3848, RFC 6531 §4.3)."""
+        if not self._is_extended:
+            return "SMTP"
+        base = "UTF8SMTP" if self._mail and self._mail.smtputf8 else "ESMTP"
+        return f"{base}{'S' if self.is_tls else ''}{'A' if self._login else ''}"
+
+    def _forget_mail(self) -> None:
+        self._mail = None
+        self._recipients = {}
+
+    def _check_synchronized(self) -> None:
+        """Hang up on a client that does not wait where it must (RFC 2920 §3.1).
+
+        It talks without listening, as those do who make another program send mail to us.
+        """
+        if not self.inbox.is_empty:
+            raise Hangup("554 5.5.0 Protocol error: you have to wait for this reply")
+
+    # The rest.
+
+    async def smtp_RSET(self, argument: str) -> None:
+        if argument:
+            raise bad_syntax("RSET takes no argument")
+        self._forget_mail()
+        self.reply("250 2.0.0 Ok")
+
+    async def smtp_NOOP(self, _argument: str) -> None:
+        self.reply("250 2.0.0 Ok")
+
+    async def smtp_HELP(self, _argument: str) -> None:
+        self.reply("214 2.0.0 See RFC 5321")
+
+    async def smtp_VRFY(self, _argument: str) -> None:
+        raise Refused("We do not tell whom we know", code=502, enhanced="5.5.1")
+
+    async def smtp_EXPN(self, _argument: str) -> None:
+        raise Refused("We do not tell whom we know", code=502, enhanced="5.5.1")
+
+    async def smtp_QUIT(self, _argument: str) -> None:
+        raise Hangup("221 2.0.0 Bye")
+
+
+Session.COMMANDS = tuple(name for name in vars(Session) if name.startswith("smtp_"))

@@ -1,0 +1,280 @@
+"""The log: one function for each event in the life of a mail and of a node.
+
+A line has its time (UTC), level and event, then key=value or JSON, the mail's id first. Secrets,
+bodies and subjects are no parameters of anything here. What comes from outside (addresses, replies,
+user names) is escaped and cut, so that it can neither forge a line nor flood the log. A log that
+cannot be written must not undo an acceptance or repeat a delivery, so a failure to write is
+dropped. Nothing is written before `configure`.
+"""
+
+import json
+import logging
+import re
+import sys
+import traceback
+from collections.abc import Callable, MutableMapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Literal, TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger
+
+from relay.model import Ingress, Verdict
+
+_LONGEST_VALUE = 1000
+_LONGEST_TRACEBACK = 20000
+_SILENT = logging.CRITICAL  # above every level that is used here
+_LEVELS = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+_URL_LOGIN = re.compile(r"://\S*@")
+
+_Values = MutableMapping[str, object]
+_to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
+_to_logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+
+
+class _Stream:
+    """Writes whole lines; every level has the same method."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, line: str) -> None:
+        # A full disk, a closed pipe, a closed stream (ValueError): see the module's promise.
+        with suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
+
+    debug = info = warning = error = write
+
+
+def _logger(
+    stream: TextIO, level: int, render: Callable[[object, str, _Values], str]
+) -> FilteringBoundLogger:
+    logger: FilteringBoundLogger = structlog.wrap_logger(
+        _Stream(stream),
+        processors=[_cleaned, render],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        context_class=dict,
+        cache_logger_on_first_use=True,
+    ).bind()
+    return logger
+
+
+def _cleaned(_logger: object, level: str, values: _Values) -> _Values:
+    """Put time, level and event first, drop what is None, escape and cut the rest."""
+    line: _Values = {"ts": _now(), "level": level, "event": values.pop("event")}
+    for key, value in values.items():
+        if isinstance(value, str):
+            is_plain = len(value) <= _LONGEST_VALUE and value.isprintable()
+            line[key] = value if is_plain else _safe(value)
+        elif value is not None:
+            line[key] = value
+    return line
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _safe(text: str) -> str:
+    safe = _printable(text[: _LONGEST_VALUE + 1])
+    return safe if len(safe) <= _LONGEST_VALUE else safe[:_LONGEST_VALUE] + "…"
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape", "backslashreplace").decode()
+        for char in text
+    )
+
+
+def _without_login(text: str) -> str:
+    """Take logins out of URLs: drivers name the address that they could not reach."""
+    return _URL_LOGIN.sub("://…@", text)
+
+
+def _as_json(_logger: object, _level: str, line: _Values) -> str:
+    return _to_json(line)
+
+
+def _as_text(logger: object, level: str, line: _Values) -> str:
+    """Render key=value; a traceback follows indented, so that no line of it looks like an event."""
+    lines = line.pop("traceback", ())
+    text = _to_logfmt(logger, level, line)
+    return "\n    ".join([text, *lines]) if isinstance(lines, list) else text
+
+
+_log = _logger(sys.stderr, _SILENT, _as_text)
+
+
+def configure(
+    format: Literal["text", "json"],
+    level: Literal["debug", "info", "warning", "error"],
+    *,
+    stream: TextIO | None = None,
+) -> None:
+    """Set where and how the process logs; once, at start. `stream` is standard error unless given.
+
+    Warnings of libraries come out the same way, as the event `library`.
+    """
+    global _log
+    render = _as_json if format == "json" else _as_text
+    _log = _logger(stream or sys.stderr, _LEVELS[level], render)
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    root.addHandler(_libraries)
+
+
+class _LibraryHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _log.log(
+            logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING,
+            "library",
+            logger=record.name,
+            message=_without_login(record.getMessage()),
+            traceback=_traceback(record.exc_info[1]) if record.exc_info else None,
+        )
+
+
+_libraries = _LibraryHandler()
+
+
+def _traceback(error: BaseException | None) -> list[str] | None:
+    if error is None:
+        return None
+    text = _without_login("".join(traceback.format_exception(error)))
+    return [_printable(line) for line in text[-_LONGEST_TRACEBACK:].splitlines()]
+
+
+# A mail comes in.
+
+
+def accepted(pk: str, *, tenant: str, ingress: Ingress, size_bytes: int, recipients: int) -> None:
+    """Say that a mail is committed and synced: its 250 may be given."""
+    _log.info(
+        "accepted",
+        id=pk,
+        tenant=tenant,
+        ingress=ingress,
+        size_bytes=size_bytes,
+        recipients=recipients,
+    )
+
+
+def refused(*, tenant: str | None, ingress: Ingress, peer: str, reason: str, code: int) -> None:
+    """Say that a mail was not taken; `reason` is what the client was told."""
+    _log.info("refused", tenant=tenant, ingress=ingress, peer=peer, code=code, reason=reason)
+
+
+def auth_failed(peer: str, user: str) -> None:
+    _log.warning("auth_failed", peer=peer, user=user)
+
+
+# It goes out.
+
+
+def attempt(
+    pk: str,
+    *,
+    tenant: str,
+    account: str,
+    n: int,
+    verdict: Verdict,
+    code: int,
+    reply: str,
+    duration_s: float,
+) -> None:
+    """Tell of one try for recipient number `n`; `code` is 0 where the upstream said nothing."""
+    _log.info(
+        "attempt",
+        id=pk,
+        tenant=tenant,
+        account=account,
+        n=n,
+        verdict=verdict,
+        code=code,
+        reply=reply,
+        duration_s=round(duration_s, 4),
+    )
+
+
+def requeued(pk: str, *, tenant: str, recipients: int, wait_s: float) -> None:
+    """Say that recipients wait for another attempt."""
+    _log.info("requeued", id=pk, tenant=tenant, recipients=recipients, wait_s=round(wait_s, 1))
+
+
+def fenced(pk: str, *, tenant: str) -> None:
+    """Say that a delivery was dropped before anything was sent: the node had lost its lease."""
+    _log.warning("fenced", id=pk, tenant=tenant)
+
+
+def expired(pk: str, *, tenant: str, recipients: int) -> None:
+    """Say that recipients were given up: the mail is too old or had all its attempts."""
+    _log.warning("expired", id=pk, tenant=tenant, recipients=recipients)
+
+
+def account_rests(tenant: str, account: str, *, wait_s: float, reason: str) -> None:
+    """Say that an account's server cannot be used; its mail waits or goes another way."""
+    _log.warning(
+        "account_rests", tenant=tenant, account=account, wait_s=round(wait_s, 1), reason=reason
+    )
+
+
+def account_recovered(tenant: str, account: str) -> None:
+    _log.info("account_recovered", tenant=tenant, account=account)
+
+
+# A node lives.
+
+
+def started(*, version: str, instance: str, node: str, database: str) -> None:
+    """Say that the node takes mail; `database` is the engine, not its address."""
+    _log.info("started", version=version, instance=instance, node=node, database=database)
+
+
+def listening(service: str, address: str) -> None:
+    _log.info("listening", service=service, address=address)
+
+
+def recovered(count: int) -> None:
+    """Say that recipients which a dead node had leased were taken up."""
+    _log.warning("recovered", recipients=count)
+
+
+def lease_lost(epoch: int) -> None:
+    """Say that this node was taken for dead: what it had leased belongs to others now."""
+    _log.error("lease_lost", epoch=epoch)
+
+
+def stopping(reason: str) -> None:
+    _log.info("stopping", reason=reason)
+
+
+def stopped() -> None:
+    _log.info("stopped")
+
+
+def store_trouble(error: BaseException) -> None:
+    """Say that the database does not work; mail is answered 451 or 452 meanwhile."""
+    _log.error("store_trouble", error=_without_login(str(error)), kind=type(error).__name__)
+
+
+def unexpected(where: str, error: BaseException) -> None:
+    """Say that something happened that should not have, with its traceback."""
+    _log.error(
+        "unexpected",
+        where=where,
+        error=_without_login(str(error)),
+        kind=type(error).__name__,
+        traceback=_traceback(error),
+    )

@@ -1,0 +1,210 @@
+"""What a node counts, in the names of the contract, for Prometheus.
+
+Counting is cheap enough for every mail: the child of a metric for one set of labels is looked up
+once and kept. What only the database knows (the queue) is set by whoever asked it. Labels are
+tenants, accounts and small fixed sets, never addresses. The registry belongs to the object, so
+several nodes can live in one process.
+
+Accounts are unique per tenant only; so every metric by account has the tenant as a label beside it.
+"""
+
+from collections.abc import Mapping
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from relay.model import Ingress, Priority, State
+
+_COMMIT_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_ACCEPT_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30)
+_ATTEMPT_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 600)
+_LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 86400, 432000)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_WAITING = (State.QUEUED, State.DEFERRED, State.SUSPENDED, State.SENDING)
+_GENRO_LABELS = ("tenant_id", "tenant_name", "account_id", "account_name")
+
+# Each counter and histogram would otherwise bring a `_created` series that nobody reads.
+prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
+
+
+class _Counts:
+    """A counter by labels that keeps its children: the library checks labels at each look-up."""
+
+    __slots__ = ("_children", "_counter")
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._children: dict[tuple[str, ...], Counter] = {}
+
+    def add(self, *labels: str, count: float = 1) -> None:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._counter.labels(*labels)
+        child.inc(count)
+
+
+class _Times:
+    """A histogram by labels whose children are kept."""
+
+    __slots__ = ("_children", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        self._histogram = histogram
+        self._children: dict[tuple[str, ...], Histogram] = {}
+
+    def observe(self, *labels: str, value: float) -> None:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._histogram.labels(*labels)
+        child.observe(value)
+
+
+class _Genro:
+    """The names that dashboards for genro-mail-proxy ask for; an account's name is its id."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, doc: str) -> _Counts:
+            return _Counts(Counter(name, doc, _GENRO_LABELS, registry=registry))
+
+        self.sent = counter("gmp_sent_total", "Recipients whose mail was sent")
+        self.errors = counter("gmp_errors_total", "Recipients whose mail failed")
+        self.deferred = counter("gmp_deferred_total", "Recipients whose mail was deferred")
+        self.rate_limited = counter("gmp_rate_limited_total", "Times an account was at its limit")
+        self.pending = Gauge("gmp_pending_messages", "Recipients that wait", registry=registry)
+        self._names: dict[str, str] = {}
+
+    def name_tenant(self, tenant: str, name: str) -> None:
+        self._names[tenant] = name
+
+    def add(self, counts: _Counts, tenant: str, account: str, count: float = 1) -> None:
+        counts.add(tenant, self._names.get(tenant, tenant), account, account, count=count)
+
+
+class Metrics:
+    """The metrics of one node; `genro` adds the `gmp_*` names."""
+
+    def __init__(self, *, genro: bool = False) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._genro = _Genro(self._registry) if genro else None
+        self._declare_counters()
+        self._declare_times()
+        self._declare_gauges()
+
+    def _declare_counters(self) -> None:
+        by_account = ("tenant", "account")
+        self._accepted = self._counts(
+            "messages_accepted_total", "Messages committed", ("tenant", "ingress")
+        )
+        self._sent = self._counts("recipients_sent_total", "Recipients sent", by_account)
+        self._failed = self._counts("recipients_failed_total", "Recipients failed", by_account)
+        self._deferred = self._counts(
+            "recipients_deferred_total", "Attempts that ended in another wait", by_account
+        )
+        self._rate_limited = self._counts(
+            "rate_limited_total", "Times an account was at its limit", by_account
+        )
+        self._auth_failures = Counter(
+            "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
+        )
+
+    def _declare_times(self) -> None:
+        self._attempt_s = self._times(
+            "attempt_seconds", "Time of one attempt", _ATTEMPT_S, ("tenant", "account")
+        )
+        self._accept_s = self._times(
+            "accept_seconds", "From the last byte of a mail to its reply", _ACCEPT_S, ("ingress",)
+        )
+        self._latency_s = self._histogram(
+            "delivery_latency_seconds", "From acceptance, or when it was due, to sent", _LATENCY_S
+        )
+        self._commit_s = self._histogram("commit_seconds", "Time of one commit", _COMMIT_S)
+        self._commit_batch = self._histogram(
+            "commit_batch_size", "Requests served by one commit", _BATCH
+        )
+
+    def _declare_gauges(self) -> None:
+        self._queue = self._gauge("queue_recipients", "Recipients that wait", ("state", "priority"))
+        self._oldest = self._gauge("queue_oldest_seconds", "How long the oldest due mail is due")
+        self._connections = self._gauge(
+            "pool_connections", "Upstream connections", ("tenant", "account", "state")
+        )
+
+    def _counts(self, name: str, doc: str, labels: tuple[str, ...]) -> _Counts:
+        return _Counts(Counter(f"pillarbox_{name}", doc, labels, registry=self._registry))
+
+    def _histogram(
+        self, name: str, doc: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
+    ) -> Histogram:
+        full_name = f"pillarbox_{name}"
+        return Histogram(full_name, doc, labels, buckets=buckets, registry=self._registry)
+
+    def _times(
+        self, name: str, doc: str, buckets: tuple[float, ...], labels: tuple[str, ...]
+    ) -> _Times:
+        return _Times(self._histogram(name, doc, buckets, labels))
+
+    def _gauge(self, name: str, doc: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"pillarbox_{name}", doc, labels, registry=self._registry)
+
+    def accepted(self, tenant: str, ingress: Ingress, duration_s: float) -> None:
+        self._accepted.add(tenant, ingress)
+        self._accept_s.observe(ingress, value=duration_s)
+
+    def sent(self, tenant: str, account: str, *, latency_s: float) -> None:
+        """Count a recipient; `latency_s` counts from when its mail was accepted or due."""
+        self._sent.add(tenant, account)
+        self._latency_s.observe(latency_s)
+        if self._genro:
+            self._genro.add(self._genro.sent, tenant, account)
+
+    def failed(self, tenant: str, account: str, count: int = 1) -> None:
+        self._failed.add(tenant, account, count=count)
+        if self._genro:
+            self._genro.add(self._genro.errors, tenant, account, count)
+
+    def deferred(self, tenant: str, account: str, count: int = 1) -> None:
+        self._deferred.add(tenant, account, count=count)
+        if self._genro:
+            self._genro.add(self._genro.deferred, tenant, account, count)
+
+    def rate_limited(self, tenant: str, account: str) -> None:
+        self._rate_limited.add(tenant, account)
+        if self._genro:
+            self._genro.add(self._genro.rate_limited, tenant, account)
+
+    def attempt(self, tenant: str, account: str, duration_s: float) -> None:
+        self._attempt_s.observe(tenant, account, value=duration_s)
+
+    def commit(self, duration_s: float, batch_size: int) -> None:
+        self._commit_s.observe(duration_s)
+        self._commit_batch.observe(batch_size)
+
+    def auth_failed(self) -> None:
+        self._auth_failures.inc()
+
+    def set_queue(self, counts: Mapping[tuple[State, int], int], *, oldest_s: float) -> None:
+        """Set the depth by state and priority, as the database counts it; what is absent is 0."""
+        for state in _WAITING:
+            for priority in Priority:
+                depth = counts.get((state, priority), 0)
+                self._queue.labels(state, priority.name.lower()).set(depth)
+        self._oldest.set(oldest_s)
+        if self._genro:
+            self._genro.pending.set(sum(counts.get((s, p), 0) for s in _WAITING for p in Priority))
+
+    def set_connections(self, tenant: str, account: str, *, idle: int, busy: int) -> None:
+        self._connections.labels(tenant, account, "idle").set(idle)
+        self._connections.labels(tenant, account, "busy").set(busy)
+
+    def name_tenant(self, tenant: str, name: str) -> None:
+        """Tell a tenant's name, which the `gmp_*` metrics carry beside its id."""
+        if self._genro:
+            self._genro.name_tenant(tenant, name)
+
+    def render(self) -> tuple[bytes, str]:
+        """Return the body of GET /metrics and its content type."""
+        return (
+            prometheus_client.generate_latest(self._registry),
+            prometheus_client.CONTENT_TYPE_LATEST,
+        )

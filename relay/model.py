@@ -1,0 +1,315 @@
+"""The words of Pillarbox as values.
+
+Everything that one stage hands to another through the store or a constructor is one of these. They
+are frozen, hold no connection and read no clock. Times are Unix seconds (UTC) as float; sizes are
+bytes.
+"""
+
+import secrets
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+
+class Priority(IntEnum):
+    IMMEDIATE = 0
+    HIGH = 1
+    MEDIUM = 2
+    LOW = 3
+
+
+class State(StrEnum):
+    """Where one recipient of a message stands.
+
+    QUEUED is due now; DEFERRED waits for `due_at`; SENDING is leased to a node; SUSPENDED is held by its tenant.
+    """
+
+    QUEUED = "queued"
+    DEFERRED = "deferred"
+    SUSPENDED = "suspended"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    BOUNCED = "bounced"
+
+
+FINAL_STATES = frozenset({State.SENT, State.FAILED, State.CANCELLED, State.BOUNCED})
+
+
+class OnUnknown(StrEnum):
+    """What to do when the upstream's answer to the final dot was lost (RFC 1047)."""
+
+    RETRY = "retry"
+    REPORT = "report"
+
+
+class Ingress(StrEnum):
+    SMTP = "smtp"
+    REST = "rest"
+
+
+class TlsMode(StrEnum):
+    NONE = "none"
+    OPPORTUNISTIC = "opportunistic"
+    STARTTLS = "starttls"
+    IMPLICIT = "implicit"
+
+
+class LimitBehavior(StrEnum):
+    DEFER = "defer"
+    REJECT = "reject"
+
+
+class AccountKind(StrEnum):
+    SMTP = "smtp"
+    CAPTURE = "capture"
+
+
+class Verdict(StrEnum):
+    """What one attempt meant for one recipient."""
+
+    SENT = "sent"
+    FAILED = "failed"
+    DEFERRED = "deferred"
+    UNKNOWN = "unknown"
+
+
+def new_pk(now: float) -> str:
+    """Return a UUIDv7 (RFC 9562 §5.7, §6.2 method 3): it sorts by time, to a quarter of a
+    microsecond.
+    """
+    ticks = int(now * 4_096_000)
+    value = (ticks >> 12 & ((1 << 48) - 1)) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64
+    value |= 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    id: str
+    name: str
+    active: bool = True
+    weight: int = 1
+    client_base_url: str | None = None
+    client_sync_path: str | None = None
+    client_attachment_path: str | None = None
+    client_auth: dict[str, str] | None = field(default=None, repr=False)
+    callback_secret: str | None = field(default=None, repr=False)
+    rate_limits: dict[str, int] | None = None
+    large_file_config: dict[str, object] | None = None
+    keep_content_days: float | None = None
+    bounce_return_path: str | None = None
+    dsn: str | None = None
+    suppression: str | None = None
+    suspended_batches: tuple[str, ...] = ()
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One upstream server of a tenant. `version` grows with each change of what a connection
+    depends on.
+    """
+
+    tenant_id: str
+    id: str
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    use_tls: bool | None = None
+    tls: TlsMode = TlsMode.OPPORTUNISTIC
+    tls_given: bool = False
+    verify: bool = True
+    ca_file: str | None = None
+    kind: AccountKind = AccountKind.SMTP
+    ttl: int = 300
+    limit_per_minute: int | None = None
+    limit_per_hour: int | None = None
+    limit_per_day: int | None = None
+    limit_behavior: LimitBehavior = LimitBehavior.DEFER
+    batch_size: int | None = None
+    max_connections: int = 5
+    max_messages_per_connection: int = 100
+    weight: int = 1
+    rank: int = 0
+    sender_domains: tuple[str, ...] = ()
+    rewrite_from: str | None = None
+    is_pec_account: bool = False
+    imap_host: str | None = None
+    imap_port: int | None = None
+    imap_user: str | None = None
+    imap_password: str | None = field(default=None, repr=False)
+    imap_folder: str | None = None
+    imap_ssl: bool | None = None
+    version: int = 1
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant_id, self.id
+
+    @property
+    def is_limited(self) -> bool:
+        return bool(self.limit_per_minute or self.limit_per_hour or self.limit_per_day)
+
+
+class SecretKind(StrEnum):
+    """How a credential's password is stored: ours are random (SHA-256 is enough), people's are not."""
+
+    SHA256 = "sha256"
+    ARGON2ID = "argon2id"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """An SMTP login of a tenant. `secret_hash` is hex of SHA-256, or an argon2 string."""
+
+    username: str
+    tenant_id: str
+    secret_kind: SecretKind
+    secret_hash: str = field(repr=False)
+    senders: tuple[str, ...] = ("*",)
+    accounts: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    legacy: bool = False
+    active: bool = True
+    created_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One envelope recipient. `n` is its place in the message; `notify` and `orcpt` are as given
+    (RFC 3461).
+    """
+
+    n: int
+    address: str
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """`sender` is "" for the null reverse-path. `ret` and `envid` are as given by the client (RFC
+    3461).
+    """
+
+    sender: str
+    recipients: tuple[Recipient, ...]
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ContentTraits:
+    """What the bytes of a mail need from an upstream: 8BITMIME, SMTPUTF8 headers, long lines (RFC
+    5322 §2.1.1).
+    """
+
+    has_8bit: bool = False
+    has_utf8_headers: bool = False
+    longest_line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewMail:
+    """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
+
+    `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may carry it (see
+    `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown in listings.
+    """
+
+    pk: str
+    id: str
+    tenant_id: str
+    account_id: str | None
+    lane: str
+    priority: Priority
+    envelope: Envelope
+    content: bytes
+    traits: ContentTraits
+    ingress: Ingress
+    accepted_at: float
+    due_at: float | None = None
+    expires_at: float | None = None
+    max_attempts: int | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    batch_code: str | None = None
+    message_id: str | None = None
+    metadata: str | None = None
+    record: str = "{}"
+    is_pec: bool = False
+    id_given: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One recipient inside a delivery; `attempts` counts those already made."""
+
+    n: int
+    address: str
+    attempts: int = 0
+    unknowns: int = 0
+    notify: str | None = None
+    orcpt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A leased portion of a message: its due recipients, to be offered together to one account.
+
+    `epoch` is the fence of the lease. `content` is None where the body was left in the store (`store.queue.content` brings it).
+    """
+
+    epoch: int
+    pk: str
+    id: str
+    tenant_id: str
+    account_id: str | None
+    lane: str
+    priority: int
+    sender: str
+    pending: tuple[Pending, ...]
+    traits: ContentTraits
+    size_bytes: int
+    accepted_at: float
+    ret: str | None = None
+    envid: str | None = None
+    expires_at: float | None = None
+    max_attempts: int | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
+    batch_code: str | None = None
+    metadata: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What the upstream said of one recipient; `code` is 0 where it said nothing.
+
+    `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000 characters.
+    `phase` is the command that was answered: connect, mail, rcpt, data, dot.
+    """
+
+    n: int
+    verdict: Verdict
+    code: int
+    enhanced: str | None
+    reply: str
+    phase: str
+
+
+def lane_of(tenant_id: str, account_id: str | None, sender_domain: str) -> str:
+    """Name the queue a mail stands in: one for each account named, one for each sender domain that
+    is routed.
+
+    A mail whose account is named may leave by that account only; a routed one by any that its sender's domain may
+    use. Mail of one lane is therefore interchangeable to the dispatcher.
+    """
+    return (
+        f"{tenant_id}/{account_id}" if account_id is not None else f"{tenant_id}/@{sender_domain}"
+    )

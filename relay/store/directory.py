@@ -1,0 +1,94 @@
+"""Who may send and by what: tenants, accounts, logins and keys, kept in memory for the hot paths.
+
+Promises: a change made through any node is seen at once on that node and, by the database's signal,
+on the others; an entry is never older than `ttl_s`, should a signal be lost. What is absent is
+remembered too, for as long.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from relay.model import Account, Credential, Tenant
+from relay.store.accounts import AccountStore
+from relay.store.credentials import CredentialStore
+from relay.store.database import Database
+from relay.store.tenants import ApiKey, TenantStore
+
+V = TypeVar("V")
+
+TTL_S = 10.0
+MOST_ENTRIES = 50_000
+
+OnChange = Callable[[str, str], None]
+
+
+class Shelf(Generic[V]):
+    """A bounded cache of one kind of object; the oldest entries leave first."""
+
+    def __init__(self, load: Callable[[str], Awaitable[V]], now: Callable[[], float]) -> None:
+        self._load = load
+        self._now = now
+        self._entries: dict[str, tuple[float, V]] = {}
+        self._changes = 0
+
+    async def find(self, key: str) -> V:
+        entry = self._entries.get(key)
+        if entry and entry[0] > self._now():
+            return entry[1]
+        changes = self._changes
+        value = await self._load(key)
+        # What changed while it was read may be the old value: it is given, but not kept.
+        if changes == self._changes:
+            self._entries.pop(key, None)
+            self._entries[key] = (self._now() + TTL_S, value)
+            if len(self._entries) > MOST_ENTRIES:
+                del self._entries[next(iter(self._entries))]
+        return value
+
+    def forget(self, key: str) -> None:
+        self._changes += 1
+        self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        self._changes += 1
+        self._entries.clear()
+
+
+class Directory:
+    def __init__(
+        self,
+        database: Database,
+        tenants: TenantStore,
+        accounts: AccountStore,
+        credentials: CredentialStore,
+        now: Callable[[], float],
+    ) -> None:
+        self._tenants: Shelf[Tenant | None] = Shelf(tenants.find, now)
+        self._accounts: Shelf[Sequence[Account]] = Shelf(accounts.of_tenant, now)
+        self._credentials: Shelf[Credential | None] = Shelf(credentials.find, now)
+        self._keys: Shelf[ApiKey | None] = Shelf(tenants.find_key, now)
+        database.on_signal(self._on_signal)
+
+    async def tenant(self, tenant_id: str) -> Tenant | None:
+        return await self._tenants.find(tenant_id)
+
+    async def accounts(self, tenant_id: str) -> Sequence[Account]:
+        return await self._accounts.find(tenant_id)
+
+    async def account(self, tenant_id: str, account_id: str) -> Account | None:
+        return next((a for a in await self.accounts(tenant_id) if a.id == account_id), None)
+
+    async def credential(self, username: str) -> Credential | None:
+        return await self._credentials.find(username)
+
+    async def api_key(self, key_hash: str) -> ApiKey | None:
+        return await self._keys.find(key_hash)
+
+    def _on_signal(self, topic: str, payload: str) -> None:
+        if topic == "tenant":
+            self._tenants.forget(payload)
+            self._keys.clear()
+        elif topic == "account":
+            self._accounts.forget(payload.partition("/")[0])
+        elif topic == "credential":
+            self._credentials.forget(payload)

@@ -1,0 +1,241 @@
+"""The shared engine: PostgreSQL through an asyncpg pool, any number of nodes.
+
+Promises: every connection is checked for `synchronous_commit`, `fsync` and `full_page_writes`
+before it is used; only SQLSTATE classes 22 and 23 are the caller's fault, everything else is
+temporary; the time is the database's, kept as an offset to this machine's monotonic clock, so a
+wall clock that is wrong or jumps changes nothing.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import asyncpg
+
+from relay.errors import (
+    ConfigError,
+    DataRejected,
+    RelayError,
+    StoreFull,
+    StoreUnavailable,
+    UnsafeStore,
+)
+from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+
+T = TypeVar("T")
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+CHANNEL = "pillarbox"
+CLOCK_EVERY_S = 10.0
+CONFLICT_TRIES = 3
+
+MARKS = {
+    "among": "= ANY(CAST($n AS TEXT[]))",
+    "skip_locked": "FOR UPDATE SKIP LOCKED",
+    "for_update": "FOR UPDATE",
+    "for_share": "FOR SHARE",
+    "key_share": "FOR KEY SHARE",
+}
+
+DURABILITY = """
+SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes',
+    'synchronous_commit')
+"""
+CLOCK = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+NOTIFY = "SELECT pg_notify($1, $2)"
+
+
+@lru_cache(maxsize=512)
+def compiled(sql: str) -> str:
+    return render(sql, MARKS)
+
+
+async def drive(connection: Connection, script: Write[T]) -> T:
+    """Run a script to its end inside the transaction that is open."""
+    steps = script()
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send(await execute(connection, step))
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+async def execute(connection: Connection, step: Query | Each) -> Sequence[Row]:
+    if isinstance(step, Query):
+        rows: Sequence[Row] = await connection.fetch(compiled(step.sql), *step.values)
+        return rows
+    if len(step.rows) == 1:
+        await connection.execute(compiled(step.sql), *step.rows[0])
+    elif step.rows:
+        await connection.executemany(compiled(step.sql), step.rows)
+    return ()
+
+
+def translated(error: Exception) -> RelayError:
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith(("22", "23")):
+        return DataRejected("the database refused a value")
+    if state in ("40001", "40P01"):
+        return Conflict("the database had to choose between two transactions")
+    if state == "53100":
+        return StoreFull("no space left for the database")
+    return StoreUnavailable(f"the database does not answer: {type(error).__name__}")
+
+
+async def check_connection(connection: Connection) -> None:
+    unsafe = [
+        f"{r['name']}=off" for r in await connection.fetch(DURABILITY) if r["setting"] == "off"
+    ]
+    if unsafe:
+        raise UnsafeStore(
+            f"PostgreSQL runs with {', '.join(sorted(unsafe))}: an acknowledged mail could be lost;"
+            " switch it on for this database and user"
+        )
+
+
+class Conflict(StoreUnavailable):
+    """Two transactions were in each other's way; the same script may run again at once."""
+
+
+class PostgresDatabase:
+    single_writer = False
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str, timeout_s: float) -> None:
+        self._pool = pool
+        self._dsn = dsn
+        self._timeout_s = timeout_s
+        self._offset_s = 0.0
+        self._listeners: list[OnSignal] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def now(self) -> float:
+        return time.monotonic() + self._offset_s
+
+    async def start(self) -> None:
+        await self._read_clock()
+        self._tasks = [asyncio.create_task(self._keep_clock()), asyncio.create_task(self._listen())]
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        async def read(connection: Connection) -> Sequence[Row]:
+            return await execute(connection, Query(sql, values))
+
+        return await self._with_connection(read)
+
+    async def write(self, script: Write[T]) -> T:
+        results = await self.write_all([script])
+        value: T = results[0]
+        return value
+
+    async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        async def run(connection: Connection) -> list[Any]:
+            async with connection.transaction():
+                return [await drive(connection, script) for script in scripts]
+
+        for _ in range(CONFLICT_TRIES - 1):
+            with suppress(Conflict):
+                return await self._with_connection(run)
+        return await self._with_connection(run)
+
+    async def signal(self, topic: str, payload: str) -> None:
+        await self.fetch(NOTIFY, CHANNEL, f"{topic} {payload}")
+
+    def on_signal(self, callback: OnSignal) -> None:
+        self._listeners.append(callback)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        try:
+            async with asyncio.timeout(5):
+                await self._pool.close()
+        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            self._pool.terminate()
+
+    async def _with_connection(self, use: Callable[[Connection], Awaitable[T]]) -> T:
+        try:
+            async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
+                return await use(connection)
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+            OSError,
+            TimeoutError,
+        ) as error:
+            raise translated(error) from error
+
+    async def _read_clock(self) -> None:
+        before = time.monotonic()
+        rows = await self.fetch(CLOCK)
+        middle = (before + time.monotonic()) / 2
+        self._offset_s = float(rows[0][0]) - middle
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            with suppress(StoreUnavailable):
+                await self._read_clock()
+
+    async def _listen(self) -> None:
+        """Hold one connection for LISTEN; a lost one is replaced, since every wake-up has a poll
+        behind it.
+        """
+        while True:
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                connection = await asyncpg.connect(self._dsn, timeout=self._timeout_s)
+                try:
+                    await connection.add_listener(CHANNEL, self._on_notify)
+                    while not connection.is_closed():
+                        await asyncio.sleep(1)
+                finally:
+                    connection.terminate()
+            await asyncio.sleep(1)
+
+    def _on_notify(self, _connection: object, _pid: int, _channel: str, text: object) -> None:
+        topic, _, payload = str(text).partition(" ")
+        for listener in self._listeners:
+            listener(topic, payload)
+
+
+async def open_postgres(
+    dsn: str, *, pool_size: int = 10, timeout_s: float = 15.0
+) -> PostgresDatabase:
+    """Connect and check. Raises UnsafeStore, StoreUnavailable, ConfigError (no such database, wrong
+    password).
+    """
+    try:
+        async with asyncio.timeout(timeout_s):
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=2,
+                max_size=max(4, pool_size),
+                command_timeout=timeout_s,
+                init=check_connection,
+                server_settings={
+                    "application_name": "pillarbox",
+                    "idle_in_transaction_session_timeout": "60000",
+                },
+            )
+    except (
+        asyncpg.InvalidAuthorizationSpecificationError,
+        asyncpg.InvalidCatalogNameError,
+    ) as error:
+        raise ConfigError(f"database.url: PostgreSQL refuses the connection: {error}") from error
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        raise StoreUnavailable(f"PostgreSQL does not answer: {type(error).__name__}") from error
+    except ValueError as error:
+        raise ConfigError("database.url: this is no PostgreSQL URL") from error
+    database = PostgresDatabase(pool, dsn, timeout_s)
+    try:
+        await database.start()
+    except BaseException:
+        await database.close()
+        raise
+    return database

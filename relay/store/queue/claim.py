@@ -1,0 +1,167 @@
+"""A mail goes to a node: a lease under the node's epoch, taken from the small index of due
+recipients.
+
+A claim takes recipients in the order of the index: priority, then age. A message that a claim would
+cut is taken whole, so that all its recipients go in one transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.errors import Fenced
+from relay.model import Account, ContentTraits, Delivery, OnUnknown, Pending
+from relay.store.database import Each, Query, Row, Script
+from relay.store.limits import reserve
+
+# A body up to this size comes with the claim; a larger one is fetched when its turn comes.
+INLINE_BYTES = 262_144
+
+NODE_LIVES = "SELECT epoch FROM nodes WHERE epoch = $1 {key_share}"
+
+# A claim is a lease: a node that dies lets it run out, and the mail is due again.
+CLAIM = """
+WITH due AS MATERIALIZED (
+    SELECT message_pk AS pk, n AS place FROM recipients WHERE lane = $1 AND state = 'queued'
+    ORDER BY lane, priority, message_pk, n LIMIT $2 {skip_locked})
+UPDATE recipients SET state = 'sending', owner = $3, claim = $4
+FROM due WHERE message_pk = pk AND n = place
+RETURNING message_pk
+"""
+CLAIM_REST = """
+WITH due AS MATERIALIZED (
+    SELECT message_pk AS pk, n AS place FROM recipients
+    WHERE lane = $1 AND priority = $5 AND message_pk = $2 AND state = 'queued' {skip_locked})
+UPDATE recipients SET state = 'sending', owner = $3, claim = $4
+FROM due WHERE message_pk = pk AND n = place
+"""
+CLAIMED = """
+SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.notify, r.orcpt, r.lane, r.priority,
+    r.owner,
+    m.tenant_id, m.id, m.account_id, m.sender, m.ret, m.envid, m.has_8bit, m.has_utf8_headers,
+    m.longest_line,
+    m.size_bytes, m.on_unknown, m.max_attempts, m.expires_at, m.accepted_at, m.batch_code,
+    m.metadata, c.body
+FROM recipients r JOIN messages m ON m.pk = r.message_pk
+    LEFT JOIN contents c ON c.message_pk = m.pk AND m.size_bytes <= $3
+WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
+ORDER BY r.priority, r.message_pk, r.n
+"""
+CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
+BEGIN = """
+UPDATE recipients SET begun_at = $1 WHERE message_pk = $2 AND n = $3 AND owner = $4 AND state =
+    'sending'
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimRequest:
+    """Ask for up to `most` recipients of a lane; `claim` is a number that the node has not used
+    before.
+    """
+
+    lane: str
+    most: int
+    claim: int
+
+
+@dataclass(frozen=True, slots=True)
+class BeginRequest:
+    """Say durably that an upstream is about to be offered these recipients, and take their place in
+    its limits.
+    """
+
+    pk: str
+    ns: tuple[int, ...]
+    account: Account
+
+
+def claim(requests: Sequence[ClaimRequest], epoch: int) -> Script[list[list[Delivery]]]:
+    """Lease what is due in each lane; an empty list where nothing was. Raises Fenced when the
+    node's lease is lost.
+    """
+    yield from must_live(epoch)
+    answers: list[list[Delivery]] = []
+    for request in requests:
+        rows = yield Query(CLAIM, (request.lane, request.most, epoch, request.claim))
+        if not rows:
+            answers.append([])
+            continue
+        leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
+        if len(rows) == request.most:
+            last = leased[-1]
+            rest = (request.lane, last["message_pk"], epoch, request.claim, last["priority"])
+            yield Query(CLAIM_REST, rest)
+            leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
+        answers.append(deliveries(leased))
+    return answers
+
+
+def must_live(epoch: int) -> Script[None]:
+    if not (yield Query(NODE_LIVES, (epoch,))):
+        raise Fenced(f"the lease of epoch {epoch} ran out")
+
+
+def deliveries(rows: Sequence[Row]) -> list[Delivery]:
+    """Gather the rows of each message (they stand together) into one delivery."""
+    groups: list[list[Row]] = []
+    for row in rows:
+        if groups and groups[-1][0]["message_pk"] == row["message_pk"]:
+            groups[-1].append(row)
+        else:
+            groups.append([row])
+    return [delivery(group) for group in groups]
+
+
+def delivery(rows: Sequence[Row]) -> Delivery:
+    first = rows[0]
+    return Delivery(
+        epoch=first["owner"],
+        pk=first["message_pk"],
+        id=first["id"],
+        tenant_id=first["tenant_id"],
+        account_id=first["account_id"],
+        lane=first["lane"],
+        priority=first["priority"],
+        sender=first["sender"],
+        pending=tuple(
+            Pending(r["n"], r["address"], r["attempts"], r["unknowns"], r["notify"], r["orcpt"])
+            for r in rows
+        ),
+        traits=ContentTraits(
+            bool(first["has_8bit"]), bool(first["has_utf8_headers"]), first["longest_line"]
+        ),
+        size_bytes=first["size_bytes"],
+        accepted_at=first["accepted_at"],
+        ret=first["ret"],
+        envid=first["envid"],
+        expires_at=first["expires_at"],
+        max_attempts=first["max_attempts"],
+        on_unknown=OnUnknown(first["on_unknown"]),
+        batch_code=first["batch_code"],
+        metadata=first["metadata"],
+        content=first["body"],
+    )
+
+
+def begin(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[list[float | None]]:
+    """Mark what is about to be offered; the answer is None, or when its account has room again
+    (Unix seconds).
+
+    After a crash only what was marked may have reached an upstream. Raises Fenced when the node's lease is lost.
+    """
+    yield from must_live(epoch)
+    # Nodes lock the accounts in one order, or two of them could wait for each other.
+    order = sorted(range(len(requests)), key=lambda i: requests[i].account.key)
+    answers: list[float | None] = [None] * len(requests)
+    for i in order:
+        if requests[i].account.is_limited:
+            answers[i] = yield from reserve(requests[i].account, now)
+    marked = [
+        (now, request.pk, n, epoch)
+        for request, answer in zip(requests, answers, strict=True)
+        if answer is None
+        for n in request.ns
+    ]
+    if marked:
+        yield Each(BEGIN, marked)
+    return answers

@@ -1,0 +1,186 @@
+"""What became of an attempt: recipient states, attempt, events and message in one transaction,
+under the fence.
+
+Results are written only while the node's epoch stands: a node that lost its lease has lost its say,
+since another may have the mail by now.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.model import FINAL_STATES, Delivery, Outcome, State
+from relay.store.database import Each, Script, Value
+from relay.store.queue.claim import must_live
+
+SETTLE = """
+UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
+    = $9, reply = $10,
+    tried_at = $11, final_at = $12, owner = NULL, claim = NULL, begun_at = NULL
+WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
+"""
+RELEASE = """
+UPDATE recipients SET state = $4, due_at = $5, owner = NULL, claim = NULL, begun_at = NULL
+WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
+"""
+INSERT_ATTEMPT = """
+INSERT INTO attempts (message_pk, seq, tenant_id, account_id, epoch, started_at, ended_at, outcomes)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+INSERT_EVENT = """
+INSERT INTO events (message_pk, seq, tenant_id, n, kind, at, data, report)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+"""
+FINISH = """
+UPDATE messages SET open_recipients = open_recipients - $2, updated_at = $3,
+    final_at = CASE WHEN open_recipients = CAST($2 AS BIGINT) THEN CAST($3 AS DOUBLE PRECISION) END
+WHERE pk = $1
+"""
+DROP_CONTENT = """
+DELETE FROM contents WHERE message_pk = $1
+    AND EXISTS (SELECT 1 FROM messages WHERE pk = $1 AND final_at IS NOT NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What is to be done with one recipient after an attempt; `due_at` says when it is tried again."""
+
+    n: int
+    state: State
+    attempts: int
+    unknowns: int
+    due_at: float
+    code: int = 0
+    reply: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
+    limit rejects it).
+
+    `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered bytes stay.
+    """
+
+    delivery: Delivery
+    account_id: str
+    started_at: float
+    ended_at: float
+    outcomes: tuple[Outcome, ...]
+    resolutions: tuple[Resolution, ...]
+    reports: bool = False
+    keeps_content: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give a lease back without an attempt: due again at `due_at`, or at once when that is past."""
+
+    delivery: Delivery
+    due_at: float
+    state: State = State.QUEUED
+
+
+def settle(items: Sequence[Settlement | Release], epoch: int) -> Script[list[None]]:
+    """Write what became of each. Raises Fenced, and writes nothing, when the node's lease is lost."""
+    yield from must_live(epoch)
+    releases = [item for item in items if isinstance(item, Release)]
+    settlements = [item for item in items if isinstance(item, Settlement)]
+    if releases:
+        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch)])
+    if settlements:
+        yield from settle_attempts(settlements, epoch)
+    return [None] * len(items)
+
+
+def settle_attempts(items: Sequence[Settlement], epoch: int) -> Script[None]:
+    yield Each(SETTLE, [row for item in items for row in settle_rows(item, epoch)])
+    attempts = [attempt_row(item, epoch) for item in items if item.outcomes]
+    if attempts:
+        yield Each(INSERT_ATTEMPT, attempts)
+    yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item)])
+    finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
+    yield Each(FINISH, [row for row in finished if row[1]])
+    dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
+    if dropped:
+        yield Each(DROP_CONTENT, dropped)
+
+
+def final_count(item: Settlement) -> int:
+    return sum(1 for r in item.resolutions if r.state in FINAL_STATES)
+
+
+def release_rows(item: Release, epoch: int) -> list[tuple[Value, ...]]:
+    pk = item.delivery.pk
+    return [(pk, p.n, epoch, item.state.value, item.due_at) for p in item.delivery.pending]
+
+
+def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
+    return [
+        (
+            item.delivery.pk,
+            r.n,
+            epoch,
+            r.state.value,
+            r.due_at,
+            r.attempts,
+            r.unknowns,
+            item.account_id,
+            r.code,
+            r.reply,
+            item.ended_at,
+            item.ended_at if r.state in FINAL_STATES else None,
+        )
+        for r in item.resolutions
+    ]
+
+
+def attempt_row(item: Settlement, epoch: int) -> tuple[Value, ...]:
+    outcomes = [
+        {"n": o.n, "verdict": o.verdict.value, "code": o.code, "reply": o.reply, "phase": o.phase}
+        for o in item.outcomes
+    ]
+    return (
+        item.delivery.pk,
+        int(item.ended_at * 1e6),
+        item.delivery.tenant_id,
+        item.account_id,
+        epoch,
+        item.started_at,
+        item.ended_at,
+        json.dumps(outcomes),
+    )
+
+
+def event_rows(item: Settlement) -> list[tuple[Value, ...]]:
+    addresses = {p.n: p.address for p in item.delivery.pending}
+    report = "waiting" if item.reports else "none"
+    return [
+        (
+            item.delivery.pk,
+            int(item.ended_at * 1e6) + place,
+            item.delivery.tenant_id,
+            r.n,
+            r.state.value,
+            item.ended_at,
+            json.dumps(event_data(item, r, addresses[r.n])),
+            report,
+        )
+        for place, r in enumerate(item.resolutions)
+    ]
+
+
+def event_data(item: Settlement, resolution: Resolution, address: str) -> dict[str, object]:
+    data: dict[str, object] = {
+        "recipient": address,
+        "account_id": item.account_id,
+        "code": resolution.code,
+        "reply": resolution.reply,
+        "attempts": resolution.attempts,
+    }
+    if resolution.state is State.DEFERRED:
+        data["next_attempt_ts"] = resolution.due_at
+    if resolution.unknowns:
+        data["possible_duplicate"] = True
+    return data

