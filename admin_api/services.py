@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from admin_api.probes import QueueGauges, Readiness
 from admin_api.uncut import Uncut
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
@@ -59,4 +60,6 @@ class Services:
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
     is_active: Callable[[], bool]
+    readiness: Readiness
+    gauges: QueueGauges
     uncut: Uncut

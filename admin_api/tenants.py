@@ -21,6 +21,8 @@ from admin_api.services import Services
 from relay.model import Tenant
 
 _SOMETIMES = frozenset({"next_cursor", "warnings", "api_key"})
+# A tenant must not lift what its operator set for it.
+_OPERATORS = frozenset({"active", "weight", "rate_limits"})
 _KNOWN = frozenset(field.name for field in fields(Tenant))
 
 
@@ -47,6 +49,8 @@ async def show_tenant(services: Services, call: Call) -> Answer:
 async def change_tenant(services: Services, call: Call) -> Answer:
     tenant = await _own(services, call)
     given, warnings = call.read_body(TenantChange)
+    if given.model_fields_set & _OPERATORS:
+        call.caller.require_admin()
     await services.tenants.save(changed(tenant, given, given.model_fields_set))
     return Answer(shown(Ok(warnings=warnings), omit=_SOMETIMES))
 
@@ -121,7 +125,7 @@ ROUTES = (
         "/tenant/{id}",
         change_tenant,
         Access.TENANT,
-        "Change the settings that are given",
+        "Change the settings that are given; active, weight and rate_limits are the admin's to change",
         answer=Ok,
         body=TenantChange,
         failures={404: "No such tenant, or another than the key's"},

@@ -23,6 +23,8 @@ from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
 from relay.errors import ConfigError, StoreLocked
 from relay.ingress.accept import Door, DoorSettings
+from relay.ingress.auth import Authenticator, AuthSettings
+from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.store import instance
 from relay.store.accounts import AccountStore
@@ -127,6 +129,10 @@ class Node:
         self._place = place
         self._pool = Pool(pool_settings(config))
         self._build_dispatch()
+        authenticator = Authenticator(
+            self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
+        )
+        self.smtp = SmtpListener(self.door, authenticator, self.metrics, smtp_settings(config))
         database.on_signal(self._on_signal)
 
     def _build_dispatch(self) -> None:
@@ -175,6 +181,7 @@ class Node:
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()
+        await self.smtp.start()
         maillog.started(
             version=version("pillarbox"),
             instance=self.config.name,
@@ -186,6 +193,7 @@ class Node:
         """Finish what is under way inside the budget, give the rest back, close. The faces are
         closed before.
         """
+        await self.smtp.stop(self.config.dispatch.drain_s)
         await self._keeper.stop()
         await self.dispatcher.stop(self.config.dispatch.drain_s)
         await self._pool.close()
@@ -226,6 +234,30 @@ def door_settings(config: Config) -> DoorSettings:
         max_hops=config.smtp.max_hops,
         min_free_disk_bytes=config.limits.min_free_disk_bytes,
         disk=config.database.sqlite_path.parent if config.database.sqlite_path else None,
+    )
+
+
+def smtp_settings(config: Config) -> SmtpSettings:
+    smtp = config.smtp
+    plain = [Endpoint(a.host, a.port, smtp.needs_tls(a)) for a in smtp.listen]
+    wrapped = [Endpoint(a.host, a.port, False, implicit_tls=True) for a in smtp.tls_listen]
+    return SmtpSettings(
+        host_name=smtp.hostname,
+        endpoints=(*plain, *wrapped),
+        tls_cert=smtp.tls_cert,
+        tls_key=smtp.tls_key,
+        max_message_bytes=config.limits.max_message_bytes,
+        max_connections=smtp.max_connections,
+        max_connections_per_ip=smtp.max_connections_per_ip,
+        max_recipients=smtp.max_recipients,
+        idle_timeout_s=smtp.idle_timeout_s,
+        session_timeout_s=smtp.session_timeout_s,
+        min_rate_bytes_s=smtp.min_rate_bytes_s,
+        min_rate_grace_s=smtp.min_rate_grace_s,
+        max_commands=smtp.max_commands,
+        max_errors=smtp.max_errors,
+        max_auth_failures=smtp.max_auth_failures,
+        share_ports=config.workers > 1,
     )
 
 

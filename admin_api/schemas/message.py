@@ -18,6 +18,17 @@ HORIZON_S = 366 * 86_400
 
 ClientId = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 BatchCode = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
+Status = Literal[
+    "scheduled",
+    "queued",
+    "sending",
+    "deferred",
+    "sent",
+    "partial",
+    "failed",
+    "cancelled",
+    "suspended",
+]
 HeaderValue = str | int | float | None
 
 
@@ -117,10 +128,10 @@ class ListQuery(Page):
     """Only what is not final."""
     include_history: bool = False
     """With `history`: every event of each message."""
-    status: str | None = None
-    account_id: str | None = None
-    batch_code: str | None = None
-    recipient: str | None = None
+    status: Status | None = None
+    account_id: Text | None = None
+    batch_code: Text | None = None
+    recipient: Text | None = None
     since: Seconds | None = None
     """Accepted at or after (Unix seconds)."""
     until: Seconds | None = None
@@ -157,7 +168,7 @@ class Record(Model):
     account_id: str | None
     priority: int
     batch_code: str | None
-    status: str
+    status: Status
     deferred_ts: int | None
     sent_ts: int | None
     smtp_ts: int | None

@@ -51,10 +51,10 @@ class RateLimits(Model):
 
 class LargeFileConfig(Model):
     enabled: Flag | None = None
-    max_size_mb: Annotated[float, Field(gt=0)] | None = None
+    max_size_mb: Annotated[int | float, Field(gt=0)] | None = None
     storage_url: Text | None = None
     public_base_url: Text | None = None
-    file_ttl_days: Annotated[float, Field(gt=0)] | None = None
+    file_ttl_days: Annotated[int | float, Field(gt=0)] | None = None
     action: Literal["warn", "reject", "rewrite"] | None = None
 
 

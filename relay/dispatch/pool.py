@@ -31,6 +31,7 @@ from relay.errors import AccountFault
 from relay.model import Account, TlsMode
 
 AccountKey = tuple[str, str]
+Shelf = tuple[str, str, int]
 
 PROBE_S = 20.0
 LEARNED_FOR_S = 3600.0
@@ -58,16 +59,12 @@ class Upstream:
     opened_at: float
     idle_since: float
 
-    @property
-    def shelf(self) -> tuple[str, str, int]:
-        return self.account.tenant_id, self.account.id, self.account.version
-
 
 class Pool:
     def __init__(self, settings: PoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings
         self._clock = clock
-        self._idle: dict[tuple[str, str, int], list[Upstream]] = {}
+        self._idle: dict[Shelf, list[Upstream]] = {}
         self._lent: set[Upstream] = set()
         self._learned: dict[AccountKey, tuple[int, float]] = {}
         self._contexts: dict[tuple[str | None, bool], ssl.SSLContext] = {}
@@ -102,7 +99,7 @@ class Pool:
         if self._is_closed or not self._may_carry_more(upstream):
             await upstream.session.quit()
         else:
-            self._idle.setdefault(upstream.shelf, []).append(upstream)
+            self._idle.setdefault(_shelf_of(upstream.account), []).append(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
@@ -131,7 +128,7 @@ class Pool:
         await _quit_all(idle)
 
     async def _take(self, account: Account) -> Upstream | None:
-        shelf = self._idle.get((account.tenant_id, account.id, account.version), [])
+        shelf = self._idle.get(_shelf_of(account), [])
         while shelf:
             upstream = shelf.pop()
             if not self._may_carry_more(upstream):
@@ -180,6 +177,10 @@ class Pool:
             with _faults("tls", account):
                 self._contexts[key] = await asyncio.to_thread(_tls_context, *key)
         return self._contexts[key]
+
+
+def _shelf_of(account: Account) -> Shelf:
+    return account.tenant_id, account.id, account.version
 
 
 async def _quit_all(upstreams: list[Upstream]) -> None:

@@ -389,6 +389,16 @@ async def test_an_envelope_left_open_is_reset_before_the_next_mail() -> None:
         assert fake.connections == 1
 
 
+async def test_an_envelope_that_cannot_be_reset_costs_the_connection_and_no_mail() -> None:
+    rules: dict[str, Rule] = {"RCPT": ["550 5.1.1 who?"], "RSET": HANG}
+    async with FakeUpstream(on=rules) as fake, pool_of(HASTY) as pool:
+        upstream = await pool.acquire(fake.account())
+        assert await send(upstream) == ("failed", 550)
+        await pool.release(upstream)
+        assert await send(await pool.acquire(fake.account())) == ("sent", 250)
+        assert fake.connections == 2
+
+
 async def test_a_connection_carries_so_many_mails_and_no_more() -> None:
     async with FakeUpstream() as fake, pool_of() as pool:
         for _ in range(6):
@@ -419,21 +429,30 @@ async def test_421_to_the_next_mail_is_learned_and_forgotten_in_time() -> None:
         assert pool.observed_max_messages(account.key) is None
 
 
-async def test_what_is_idle_or_open_too_long_is_closed() -> None:
+async def test_what_is_idle_for_too_long_is_closed() -> None:
     clock = Clock()
-    settings = replace(SETTINGS, idle_s=60, max_age_s=100)
-    async with FakeUpstream() as fake, pool_of(settings, clock) as pool:
+    async with FakeUpstream() as fake, pool_of(clock=clock) as pool:
         account = fake.account()
         await pool.release(await pool.acquire(account))
-        clock.now += 59
+        clock.now += SETTINGS.idle_s - 1
         await pool.expire()
         assert pool.idle(account.key) == 1
-        await pool.release(await pool.acquire(account))
-        clock.now += 45
+        clock.now += 1
         await pool.expire()
-        assert pool.idle(account.key) == 0
+        assert pool.open_count == 0
         await fake.wait_until_closed()
         assert fake.commands[-1] == "QUIT"
+
+
+async def test_what_is_open_for_too_long_is_closed_when_it_comes_back() -> None:
+    clock = Clock()
+    async with FakeUpstream() as fake, pool_of(clock=clock) as pool:
+        for _ in range(2):
+            upstream = await pool.acquire(fake.account())
+            clock.now += SETTINGS.max_age_s - 1
+            await pool.release(upstream)
+        assert fake.connections == 1
+        assert pool.open_count == 0
 
 
 async def test_a_discarded_connection_is_not_lent_again() -> None:

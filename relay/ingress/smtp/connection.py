@@ -22,7 +22,7 @@ from relay import maillog
 from relay.errors import Refused, RelayError, ShuttingDown, StoreUnavailable
 from relay.ingress.smtp.connections import Connections, ip_of
 from relay.ingress.smtp.inbox import Inbox
-from relay.ingress.smtp.replies import Hangup, reply_for
+from relay.ingress.smtp.replies import Gone, Hangup, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
 
 COMMAND_MAX_OCTETS = 12_288  # RFC 4954 §4: the longest line, that of AUTH
@@ -75,14 +75,13 @@ class Connection(SMTP):
         self.peer_ip = ip_of(transport.get_extra_info("peername"))
         self.wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self.wire)
-        assert self._handler_coroutine is not None
-        self.connections.add(self, self._handler_coroutine)
+        self.connections.add(self, cast("asyncio.Task[None]", self._handler_coroutine))
 
     def data_received(self, data: bytes) -> None:
         self.inbox.feed(data)
 
     def eof_received(self) -> bool:
-        """Go on: who says no more may still wait for our replies. TLS knows no half-closed state."""
+        """Go on: who says no more may still wait for replies. In TLS nothing is half closed."""
         self.inbox.end()
         return not self.is_tls
 
@@ -102,17 +101,17 @@ class Connection(SMTP):
     async def start_tls(self, context: ssl.SSLContext, handshake_s: float) -> None:
         """Go on inside TLS. What the client said before it is forgotten (RFC 3207 §4.2, §6).
 
-        Raises ConnectionError when the handshake fails.
+        Raises Gone when the handshake fails.
         """
         self.inbox.clear()
         try:
             wrapped = await self.loop.start_tls(
                 self.wire, self, context, server_side=True, ssl_handshake_timeout=handshake_s
             )
-        except ssl.SSLError as error:
-            raise ConnectionAbortedError("the TLS handshake failed") from error
+        except OSError as error:
+            raise Gone from error
         if wrapped is None:
-            raise ConnectionResetError("the client is gone")
+            raise Gone
         self.wire = wrapped
         self.inbox.attach(wrapped)
 
@@ -126,17 +125,21 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         """Talk to the client until one of us has enough."""
-        with suppress(ConnectionError):
-            try:
-                self._admit()
-                self.reply(f"220 {self.settings.host_name} ESMTP Pillarbox")
-                while True:
-                    await self._obey_next()
-            except TimeoutError:
-                await self._leave("421 4.7.0 You were silent for too long")
-            except (Hangup, ShuttingDown) as error:
-                await self._leave(reply_for(error))
-        self.wire.close()
+        try:
+            with suppress(Gone):
+                await self._leave(await self._converse())
+        finally:
+            self.wire.close()
+
+    async def _converse(self) -> str:
+        """Obey command after command; return the last reply."""
+        try:
+            self._admit()
+            self.reply(f"220 {self.settings.host_name} ESMTP Pillarbox")
+            while True:
+                await self._obey_next()
+        except (Hangup, ShuttingDown) as error:
+            return reply_for(error)
 
     def _admit(self) -> None:
         if self.connections.is_closing:
@@ -149,7 +152,7 @@ class Connection(SMTP):
             line = await self.read_line()
             self._count_command()
             await self._obey(line)
-        except (Hangup, ShuttingDown, ConnectionError, TimeoutError):
+        except (Hangup, ShuttingDown, Gone):
             raise
         except Refused as refused:
             self.refuse(refused)
@@ -188,8 +191,15 @@ class Connection(SMTP):
         self.wire.write(bytes(self._replies))
         self._replies.clear()
         if self.wire.get_write_buffer_size() > SLOW_READER_BYTES:
+            await self._drain()
+
+    async def _drain(self) -> None:
+        """Wait for a client that sends commands and does not read what we say to them."""
+        try:
             async with asyncio.timeout(self.settings.idle_timeout_s):
-                await self._drain_helper()
+                await self._writer.drain()
+        except OSError as error:
+            raise Gone from error
 
     def refuse(self, refused: Refused) -> None:
         """Say no, and goodbye to a client that does nothing right (RFC 5321 §7.8)."""
@@ -213,8 +223,7 @@ class Connection(SMTP):
 
     async def _leave(self, reply: str) -> None:
         self.reply(reply)
-        with suppress(TimeoutError):
-            await self.flush()
+        await self.flush()
 
 
 def command(line: bytes) -> tuple[str, str]:

@@ -40,7 +40,7 @@ class Pace:
 async def read_content(inbox: Inbox, pace: Pace) -> bytes:
     """Return the content, dots still stuffed; the commands behind it stay in the inbox.
 
-    Raises Refused when it is too large, Hangup for a flood or a client that is too slow.
+    Raises Refused when it is too large, Hangup for a flood or a client that is too slow, Gone.
     """
     loop = asyncio.get_running_loop()
     started_at = loop.time()
@@ -49,10 +49,7 @@ async def read_content(inbox: Inbox, pace: Pace) -> bytes:
     content = bytearray(b"\r\n")  # The line end that the dot of an empty mail needs before it.
     got = searched = 0
     while True:
-        try:
-            block = await inbox.block(pace.deadline(started_at, loop.time(), got))
-        except TimeoutError:
-            raise Hangup("421 4.7.0 Content comes too slowly") from None
+        block = await inbox.block(pace.deadline(started_at, loop.time(), got))
         content += block
         got += len(block)
         end = content.find(FINAL_DOT, max(0, searched - len(FINAL_DOT) + 1))

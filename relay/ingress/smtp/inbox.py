@@ -4,14 +4,14 @@ Promises: bounded memory (over `HIGH_BYTES` the transport is paused), no wait wi
 lines for commands and blocks for content from one buffer, so that commands pipelined behind a mail
 are found where they belong (RFC 2920).
 
-A client that is gone is a ConnectionResetError, raised when what it sent before is used up; one
-that is silent for too long a TimeoutError.
+A client that has left is a Gone, raised when what it sent before is used up; one that lets us wait
+is a Hangup.
 """
 
 import asyncio
 
 from relay.errors import Refused, RelayError
-from relay.ingress.smtp.replies import Hangup
+from relay.ingress.smtp.replies import Gone, Hangup
 
 HIGH_BYTES = 262_144
 MOST_SKIPPED_BYTES = 1_048_576
@@ -97,11 +97,13 @@ class Inbox:
 
     async def _more(self, deadline: float) -> None:
         if self._has_ended:
-            raise ConnectionResetError("the client is gone")
+            raise Gone
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout_at(deadline):
                 await self._waiter
+        except TimeoutError:
+            raise Hangup("421 4.7.0 That took too long") from None
         finally:
             self._waiter = None
 

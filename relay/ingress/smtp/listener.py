@@ -25,7 +25,7 @@ class SmtpListener:
     def __init__(
         self, door: Door, authenticator: Authenticator, metrics: Metrics, settings: SmtpSettings
     ) -> None:
-        """Raises ConfigError when the certificate cannot be used, or is missing."""
+        """Raise ConfigError when the certificate cannot be used, or is missing."""
         self._certificate = certificate(settings)
         self._settings = settings
         self._connections = Connections(settings.max_connections, settings.max_connections_per_ip)
@@ -96,7 +96,7 @@ class SmtpListener:
 
 
 def certificate(settings: SmtpSettings) -> Certificate | None:
-    """Read the certificate where there is one; raises ConfigError where one is needed and missing."""
+    """Read the certificate, if there is one. Raises ConfigError where one is needed and missing."""
     if settings.tls_cert is not None and settings.tls_key is not None:
         return Certificate(settings.tls_cert, settings.tls_key)
     if any(endpoint.implicit_tls for endpoint in settings.endpoints):

@@ -13,6 +13,10 @@ LONGEST_TEXT = 400  # RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets.
 _UNPRINTABLE = re.compile(r"[^ -~]")
 
 
+class Gone(Permanent):
+    """The client has left: there is nobody to reply to."""
+
+
 class Hangup(Permanent):
     """The session ends; `str(error)` is the whole reply that says so."""
 

@@ -5,12 +5,12 @@ in clear where the endpoint forbids it; 250 to the final dot only for what is co
 after STARTTLS nothing said before counts (RFC 3207 §4.2); EHLO offers exactly what works now.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NoReturn
 
 from relay import maillog
 from relay.errors import Refused, Temporary
 from relay.formats.address import sender_allowed
-from relay.formats.characters import has_forbidden
 from relay.ingress.accept import Door, Origin, Submission
 from relay.ingress.auth import Authenticator, Login
 from relay.ingress.smtp import sasl
@@ -18,14 +18,13 @@ from relay.ingress.smtp.connection import Connection
 from relay.ingress.smtp.connections import Connections
 from relay.ingress.smtp.content import Pace, plain, read_content, too_large
 from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
-from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax
+from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
 from relay.ingress.smtp.tls import Certificate
 from relay.metrics import Metrics
-from relay.model import Ingress, Recipient
+from relay.model import Credential, Ingress, Recipient
 
 HANDSHAKE_S = 30.0
-HELO_MAX_CHARS = 255
 MECHANISMS = ("PLAIN", "LOGIN")
 
 
@@ -41,6 +40,15 @@ class Services:
     certificate: Certificate | None
 
 
+@dataclass(slots=True)
+class Transaction:
+    """A mail under way: who sends it, what MAIL said, and the recipients so far."""
+
+    login: Login
+    given: MailFrom
+    recipients: dict[str, Recipient] = field(default_factory=dict)
+
+
 class Session(Connection):
     def __init__(self, services: Services, endpoint: Endpoint) -> None:
         super().__init__(services.settings, endpoint, services.connections)
@@ -49,8 +57,7 @@ class Session(Connection):
         self._is_extended = False
         self._login: Login | None = None
         self._auth_failures = 0
-        self._mail: MailFrom | None = None
-        self._recipients: dict[str, Recipient] = {}
+        self._mail: Transaction | None = None
 
     # Who is there.
 
@@ -67,9 +74,9 @@ class Session(Connection):
 
     def _greet(self, name: str, *, is_extended: bool) -> None:
         self._check_synchronized()
-        if not name or has_forbidden(name.encode("utf-8", "replace").decode()):
+        if not name:
             raise bad_syntax("Say your name")
-        self._helo = name[:HELO_MAX_CHARS]
+        self._helo = name
         self._is_extended = is_extended
         self._forget_mail()
 
@@ -115,14 +122,13 @@ class Session(Connection):
         ask = self._ask_plain if mechanism.upper() == "PLAIN" else self._ask_login
         said = await ask(initial.strip())
         try:
-            login = said and await self._services.authenticator.login(*said, self.peer_ip)
+            login = await self._services.authenticator.login(*said, self.peer_ip) if said else None
         except Temporary as error:
             # RFC 4954 §6 has a code of its own for it.
             self.fail(error, "454 4.7.0 Temporary authentication failure")
             return
-        if not login:
+        if login is None:
             self._auth_failed(said[0] if said else "")
-            return
         self._login = login
         self.reply("235 2.7.0 Authentication successful")
 
@@ -147,41 +153,43 @@ class Session(Connection):
         self.reply(f"334 {prompt}")
         return sasl.decoded(await self.read_line())
 
-    def _auth_failed(self, username: str) -> None:
+    def _auth_failed(self, username: str) -> NoReturn:
         self._services.metrics.auth_failed()
         maillog.auth_failed(self.peer_ip, username)
         self._auth_failures += 1
-        self.reply("535 5.7.8 Authentication credentials invalid")
-        if self._auth_failures >= self.settings.max_auth_failures:
-            raise Hangup("421 4.7.0 Too many failed logins")
+        failed = Refused("Authentication credentials invalid", code=535, enhanced="5.7.8")
+        if self._auth_failures < self.settings.max_auth_failures:
+            raise failed
+        self.reply(reply_for(failed))
+        raise Hangup("421 4.7.0 Too many failed logins")
 
     # What is sent.
 
     async def smtp_MAIL(self, argument: str) -> None:
         if not self._helo:
             raise bad_sequence("Send EHLO first")
-        await self._check_login()
+        self._login = login = await self._current_login()
         if self._mail is not None:
             raise bad_sequence("One mail at a time")
-        mail = mail_from(argument)
-        if mail.size_bytes > self.settings.max_message_bytes:
+        given = mail_from(argument)
+        if given.size_bytes > self.settings.max_message_bytes:
             raise too_large()
-        self._check_sender(mail.sender)
+        self._check_sender(given.sender, login.credential)
         self._services.door.check_disk()
-        self._mail = mail
+        self._mail = Transaction(login, given)
         self.reply("250 2.1.0 Ok")
 
-    async def _check_login(self) -> None:
+    async def _current_login(self) -> Login:
+        """Ask anew: rights change, and a login may be revoked, while a session is open."""
         if self._login is None:
             advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
             raise Refused(advice, code=530, enhanced="5.7.0")
-        self._login = await self._services.authenticator.current(self._login)
-        if self._login is None:
+        login = await self._services.authenticator.current(self._login)
+        if login is None:
             raise Hangup("421 4.7.0 This login is not valid any more")
+        return login
 
-    def _check_sender(self, sender: str) -> None:
-        assert self._login is not None
-        credential = self._login.credential
+    def _check_sender(self, sender: str, credential: Credential) -> None:
         # The null sender is for bounces; whom the mail is from in its header, the door looks at.
         if sender and not sender_allowed(sender, credential.senders):
             text = f"This login may not send as <{sender}>"
@@ -197,16 +205,18 @@ class Session(Connection):
     async def smtp_RCPT(self, argument: str) -> None:
         if self._mail is None:
             raise bad_sequence("Send MAIL first")
-        given = rcpt_to(argument, smtputf8=self._mail.smtputf8)
-        if given.address not in self._recipients:
-            if len(self._recipients) >= self.settings.max_recipients:
+        given = rcpt_to(argument, smtputf8=self._mail.given.smtputf8)
+        recipients = self._mail.recipients
+        if given.address not in recipients:
+            n = len(recipients)
+            if n >= self.settings.max_recipients:
                 raise Refused("Too many recipients", code=452, enhanced="4.5.3")
-            n = len(self._recipients)
-            self._recipients[given.address] = Recipient(n, given.address, given.notify, given.orcpt)
+            recipients[given.address] = Recipient(n, given.address, given.notify, given.orcpt)
         self.reply("250 2.1.5 Ok")
 
     async def smtp_DATA(self, argument: str) -> None:
-        if not self._recipients:
+        mail = self._mail
+        if mail is None or not mail.recipients:
             raise bad_sequence("Send MAIL and RCPT first")
         if argument:
             raise bad_syntax("DATA takes no argument")
@@ -214,7 +224,8 @@ class Session(Connection):
         self.reply("354 End data with <CR><LF>.<CR><LF>")
         await self.flush()
         try:
-            submission = self._submission(await read_content(self.inbox, self._pace()))
+            content = await read_content(self.inbox, self._pace())
+            submission = self._submission(mail, content)
             accepted = await self.connections.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
@@ -230,33 +241,29 @@ class Session(Connection):
             ends_at=self.ends_at,
         )
 
-    def _submission(self, content: bytes) -> Submission:
-        assert self._login is not None
-        assert self._mail is not None
-        credential = self._login.credential
+    def _submission(self, mail: Transaction, content: bytes) -> Submission:
+        credential = mail.login.credential
         return Submission(
             tenant_id=credential.tenant_id,
-            sender=self._mail.sender,
-            recipients=tuple(self._recipients.values()),
+            sender=mail.given.sender,
+            recipients=tuple(mail.recipients.values()),
             content=plain(content, repair_line_ends=credential.legacy),
             ingress=Ingress.SMTP,
-            origin=Origin(protocol=self._protocol(), helo=self._helo, ip=self.peer_ip),
+            origin=Origin(self._protocol(mail.given), self._helo, self.peer_ip),
             credential=credential,
-            account_id=self._login.account_id,
-            ret=self._mail.ret,
-            envid=self._mail.envid,
+            account_id=mail.login.account_id,
+            ret=mail.given.ret,
+            envid=mail.given.envid,
         )
 
-    def _protocol(self) -> str:
+    def _protocol(self, given: MailFrom) -> str:
         """Name the protocol as Received does (RFC 3848, RFC 6531 §4.3)."""
         if not self._is_extended:
             return "SMTP"
-        base = "UTF8SMTP" if self._mail and self._mail.smtputf8 else "ESMTP"
-        return f"{base}{'S' if self.is_tls else ''}{'A' if self._login else ''}"
+        return f"{'UTF8SMTP' if given.smtputf8 else 'ESMTP'}{'S' if self.is_tls else ''}A"
 
     def _forget_mail(self) -> None:
         self._mail = None
-        self._recipients = {}
 
     def _check_synchronized(self) -> None:
         """Hang up on a client that does not wait where it must (RFC 2920 §3.1).

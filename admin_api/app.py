@@ -1,0 +1,214 @@
+"""The Sanic application: every route of the API, its token, its deadline, and how failures are answered.
+
+The home of Sanic, with `protocol` and `server`. A handler is given a `Call` and returns an `Answer`, and meets no
+framework. The token is looked at before the body is read, so a stranger cannot fill the memory. Our own trouble is
+503, 507 or 429 with Retry-After; what nobody foresaw is 500 and its traceback is in the log only.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+
+from sanic import HTTPResponse, Request, Sanic
+from sanic.config import Config
+from sanic.exceptions import MethodNotAllowed, SanicException
+from sanic.handlers import ErrorHandler
+from sanic.server.protocols.http_protocol import HttpProtocol
+
+from admin_api import (
+    accounts,
+    add_messages,
+    credentials,
+    docs_page,
+    messages,
+    node,
+    openapi,
+    raw_message,
+    strict_json,
+    tenants,
+)
+from admin_api.auth import Caller, identify
+from admin_api.problems import Answer, Problem, again, answer_to
+from admin_api.routes import Access, Call, Route, Stream
+from admin_api.services import ApiSettings, Services
+from relay import maillog
+from relay.errors import RelayError
+
+ROUTES: tuple[Route, ...] = (
+    *node.ROUTES,
+    *add_messages.ROUTES,
+    *raw_message.ROUTES,
+    *messages.ROUTES,
+    *accounts.ROUTES,
+    *tenants.ROUTES,
+    *credentials.ROUTES,
+)
+
+KEEP_ALIVE_S = 15
+IDLE_S = 60
+STRANGER = Caller("")
+_INTERNAL = Answer({"detail": "internal error"}, 500)
+_PHRASES = {
+    400: "the request is not HTTP as it should be",
+    404: "no such route",
+    405: "the route does not know this method",
+    408: "the request came too slowly",
+    413: "the request is too large",
+}
+
+App = Sanic[Config, SimpleNamespace]
+Served = Callable[..., Awaitable[HTTPResponse | None]]
+
+
+def build_app(services: Services) -> App:
+    """Build one application; any number may live in a process."""
+    app: App = Sanic(
+        f"pillarbox-{uuid.uuid4().hex}",
+        config=configuration(services.settings),
+        error_handler=JsonErrors(),
+        configure_logging=False,
+    )
+    # Sanic keeps every app by name for ever, which nobody here asks for.
+    Sanic.unregister_app(app)
+    for route in (*ROUTES, *descriptions(services.version)):
+        path = route.path.replace("{", "<").replace("}", ":str>")
+        name = f"{route.method}-{route.path}"
+        name = "".join(char if char.isalnum() else "-" for char in name)
+        # A stream to Sanic: the handler itself has the body read, after the token was looked at.
+        app.add_route(
+            served(route, services), path, [route.method], name=name, stream=True, unquote=True
+        )
+    return app
+
+
+def configuration(settings: ApiSettings) -> Config:
+    config = Config(
+        {
+            "ACCESS_LOG": False,
+            "AUTO_EXTEND": False,
+            "FALLBACK_ERROR_FORMAT": "json",
+            "GRACEFUL_TCP_CLOSE_TIMEOUT": 1.0,
+            "KEEP_ALIVE_TIMEOUT": KEEP_ALIVE_S,
+            "MOTD": False,
+            "REQUEST_MAX_SIZE": settings.max_body_bytes,
+            "REQUEST_TIMEOUT": IDLE_S,
+            # Ours ends first, with an answer; Sanic's counts from the last byte.
+            "RESPONSE_TIMEOUT": settings.request_deadline_s * 2,
+            # Sanic rewrites its classes at start, for all apps of a process; a second time fails.
+            "TOUCHUP": not getattr(HttpProtocol, "__touched__", False),
+        },
+        env_prefix=None,
+    )
+    config.MAX_CONNECTIONS = settings.max_connections
+    config.REQUEST_DEADLINE_S = settings.request_deadline_s
+    config.MIN_RATE_BYTES_S = settings.min_rate_bytes_s
+    return config
+
+
+def served(route: Route, services: Services) -> Served:
+    """Wrap a route's handler for Sanic."""
+
+    async def handle(request: Request, **path: str) -> HTTPResponse | None:
+        answer = await answered(route, services, request, path)
+        if isinstance(answer, Answer):
+            return response(answer)
+        await send(request, answer)
+        return None
+
+    return handle
+
+
+async def answered(
+    route: Route, services: Services, request: Request, path: dict[str, str]
+) -> Answer | Stream:
+    """Answer one request, whatever happens."""
+    try:
+        call = await received(route, services, request, path)
+        async with asyncio.timeout(services.settings.request_deadline_s):
+            return await route.handler(services, call)
+    except Problem as problem:
+        return problem.answer
+    except SanicException:
+        raise
+    except TimeoutError:
+        return again(503, "not done in time; it may be done yet")
+    except RelayError as error:
+        return answer_to(error) or unexpected(route, error)
+    except Exception as error:  # noqa: BLE001 - one broken request must not show its traceback, nor end the server
+        return unexpected(route, error)
+
+
+async def received(
+    route: Route, services: Services, request: Request, path: dict[str, str]
+) -> Call:
+    """Look at the token, then read the body. Raises Problem."""
+    headers = request.headers
+    caller = STRANGER
+    if route.access is not Access.OPEN:
+        caller = await identify(headers, services)
+    if route.access is Access.ADMIN:
+        caller.require_admin()
+    stream = request.stream
+    if stream is not None and stream.request_body:
+        stream.request_max_size = services.settings.max_body_bytes
+        await request.receive_body()
+    return Call(
+        caller=caller,
+        path=path,
+        query=request.get_args(keep_blank_values=True),
+        headers=headers,
+        body=request.body,
+        peer_ip=request.conn_info.client_ip or None if request.conn_info else None,
+    )
+
+
+def unexpected(route: Route, error: Exception) -> Answer:
+    maillog.unexpected(f"{route.method} {route.path}", error)
+    return _INTERNAL
+
+
+def response(answer: Answer) -> HTTPResponse:
+    body = answer.body if isinstance(answer.body, bytes) else strict_json.dumps(answer.body).encode()
+    return HTTPResponse(
+        body, answer.status, headers=dict(answer.headers), content_type=answer.content_type
+    )
+
+
+async def send(request: Request, stream: Stream) -> None:
+    """Send a long answer. An error after its first piece ends the connection, so the client sees that it is cut."""
+    reply = await request.respond(content_type=stream.content_type)
+    async for piece in stream.pieces:
+        await reply.send(piece)
+    await reply.eof()
+
+
+class JsonErrors(ErrorHandler):
+    """Answers what Sanic itself refuses: unknown routes and methods, what is no HTTP, what is too large or slow."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        status = getattr(exception, "status_code", 500)
+        if not isinstance(exception, SanicException) or status >= 500:
+            maillog.unexpected(f"{request.method} {request.path}", exception)
+            return response(_INTERNAL)
+        headers = {}
+        if isinstance(exception, MethodNotAllowed):
+            headers["Allow"] = exception.headers.get("Allow", "")
+        return response(Answer({"detail": _PHRASES.get(status, "refused")}, status, headers=headers))
+
+
+def descriptions(version: str) -> tuple[Route, ...]:
+    """Return the routes that describe the others."""
+    document = openapi.document(ROUTES, version)
+    page = docs_page.page(ROUTES, document).encode()
+
+    async def show_openapi(_services: Services, _call: Call) -> Answer:
+        return Answer(document)
+
+    async def show_docs(_services: Services, _call: Call) -> Answer:
+        return Answer(page, content_type="text/html; charset=utf-8")
+
+    return (
+        Route("GET", "/openapi.json", show_openapi, Access.OPEN, "This document"),
+        Route("GET", "/docs", show_docs, Access.OPEN, "This page", answer_type="text/html"),
+    )

@@ -1,0 +1,89 @@
+"""How this node is: /health, /ready, /metrics, /status; and /commands/run-now."""
+
+from admin_api.auth import token
+from admin_api.probes import depth_by_state
+from admin_api.problems import Answer, again, unauthorized
+from admin_api.routes import Access, Call, Route, shown
+from admin_api.schemas.model import Ok
+from admin_api.schemas.node import Alive, Status, Trouble, WakeQuery
+from admin_api.services import Services
+from relay.crypto import digest, same
+
+_SOMETIMES = frozenset({"queue"})
+
+
+async def health(_services: Services, _call: Call) -> Answer:
+    return Answer({"status": "ok"})
+
+
+async def ready(services: Services, _call: Call) -> Answer:
+    trouble = await services.readiness.trouble()
+    return Answer({"status": "ready"}) if trouble is None else again(503, trouble)
+
+
+async def metrics(services: Services, call: Call) -> Answer:
+    wanted = services.settings.metrics_token_digest
+    if wanted is not None and not same(digest(token(call.headers) or ""), wanted):
+        raise unauthorized()
+    await services.gauges.refresh()
+    body, content_type = services.metrics.render()
+    return Answer(body, content_type=content_type)
+
+
+async def status(services: Services, call: Call) -> Answer:
+    own = call.caller.tenant_id
+    troubles = [t for t in services.accounts_in_trouble() if own in (None, t.tenant_id)]
+    queue = dict(await depth_by_state(services.database)) if call.caller.is_admin else None
+    answer = Status(
+        ok=True,
+        active=services.is_active(),
+        version=services.version,
+        node=services.node,
+        queue=queue,
+        accounts_in_trouble=[
+            Trouble(tenant_id=t.tenant_id, account_id=t.account_id, reason=t.reason, until=t.until)
+            for t in troubles
+        ],
+    )
+    return Answer(shown(answer, omit=_SOMETIMES))
+
+
+async def run_now(services: Services, call: Call) -> Answer:
+    asked = call.read_query(WakeQuery).tenant_id
+    if asked is not None:
+        call.caller.check(asked)
+    services.wake(asked or call.caller.tenant_id)
+    return Answer({"ok": True})
+
+
+ROUTES = (
+    Route("GET", "/health", health, Access.OPEN, "Whether the process lives", answer=Alive),
+    Route(
+        "GET",
+        "/ready",
+        ready,
+        Access.OPEN,
+        "Whether this node can write to its database",
+        answer=Alive,
+        failures={503: "It cannot; the detail says why"},
+    ),
+    Route(
+        "GET",
+        "/metrics",
+        metrics,
+        Access.OPEN,
+        "Metrics for Prometheus; a setting can ask for a token",
+        answer_type="text/plain",
+        failures={401: "The token is missing or wrong"},
+    ),
+    Route("GET", "/status", status, Access.TENANT, "How this node is", answer=Status),
+    Route(
+        "POST",
+        "/commands/run-now",
+        run_now,
+        Access.TENANT,
+        "Send what is due at once",
+        answer=Ok,
+        query=WakeQuery,
+    ),
+)

@@ -1,0 +1,182 @@
+"""The REST API of one node over a real socket, on each engine in turn, without a dispatcher: mail stays queued."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from admin_api.app import build_app
+from admin_api.probes import QueueGauges, Readiness
+from admin_api.server import HttpServer
+from admin_api.services import AccountTrouble, ApiSettings, Services
+from admin_api.uncut import Uncut
+from relay.crypto import Keyring, digest
+from relay.ingress.accept import Door, DoorSettings
+from relay.metrics import Metrics
+from relay.store.accounts import AccountStore
+from relay.store.credentials import CredentialStore
+from relay.store.database import Database
+from relay.store.directory import Directory
+from relay.store.messages import MessageStore
+from relay.store.spool import Spool
+from relay.store.tenants import TenantStore
+
+ADMIN_TOKEN = "admin-token-of-the-tests"
+MAX_MESSAGE_BYTES = 200_000
+
+SETTINGS = ApiSettings(
+    admin_token_digest=digest(ADMIN_TOKEN),
+    host_name="relay.test",
+    max_body_bytes=400_000,
+    max_message_bytes=MAX_MESSAGE_BYTES,
+)
+
+
+@dataclass
+class Api:
+    """A served API. `admin`, `acme` and `rival` are clients with the token of that name, `nobody` has none."""
+
+    services: Services
+    server: HttpServer
+    url: str
+    woken: list[str | None]
+    troubles: list[AccountTrouble]
+    keys: dict[str, str] = field(default_factory=dict)
+    clients: list[httpx.AsyncClient] = field(default_factory=list)
+
+    def client(self, token: str | None) -> httpx.AsyncClient:
+        headers = {} if token is None else {"X-API-Token": token}
+        client = httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=20)
+        self.clients.append(client)
+        return client
+
+
+def door_settings() -> DoorSettings:
+    return DoorSettings(
+        host_name="relay.test",
+        max_message_bytes=MAX_MESSAGE_BYTES,
+        max_header_bytes=102_400,
+        max_header_fields=1000,
+        max_hops=50,
+        min_free_disk_bytes=0,
+        disk=None,
+    )
+
+
+@pytest.fixture
+async def spool(db: Database) -> AsyncIterator[Spool]:
+    spool = Spool(db, node_id="n", lease_s=60, on_commit=lambda _s, _n: None)
+    await spool.start()
+    yield spool
+    await spool.close()
+
+
+@pytest.fixture
+def services(db: Database, spool: Spool) -> Services:
+    keyring = Keyring([bytes(32)])
+    tenants, accounts = TenantStore(db, keyring), AccountStore(db, keyring)
+    credentials, metrics = CredentialStore(db), Metrics()
+    directory = Directory(db, tenants, accounts, credentials, time.monotonic)
+    door = Door(spool, directory, metrics, door_settings())
+    return Services(
+        settings=SETTINGS,
+        version="0.0.1",
+        node="n",
+        database=db,
+        door=door,
+        directory=directory,
+        tenants=tenants,
+        accounts=accounts,
+        credentials=credentials,
+        messages=MessageStore(db),
+        metrics=metrics,
+        wake=lambda _tenant_id: None,
+        accounts_in_trouble=list,
+        is_active=lambda: True,
+        readiness=Readiness(db, door.check_disk),
+        gauges=QueueGauges(db, metrics),
+        uncut=Uncut(),
+    )
+
+
+async def serve(services: Services) -> Api:
+    woken: list[str | None] = []
+    troubles: list[AccountTrouble] = []
+    services = replace(services, wake=woken.append, accounts_in_trouble=lambda: troubles)
+    server = HttpServer(build_app(services), services.uncut)
+    await server.start("127.0.0.1", 0)
+    host, port = server.address
+    return Api(services, server, f"http://{host}:{port}", woken, troubles)
+
+
+async def close(api: Api) -> None:
+    for client in api.clients:
+        await client.aclose()
+    await api.server.stop(2)
+
+
+@pytest.fixture
+async def bare(services: Services) -> AsyncIterator[Api]:
+    """An API without any tenant."""
+    api = await serve(services)
+    yield api
+    await close(api)
+
+
+@pytest.fixture
+async def api(bare: Api) -> Api:
+    """An API with the tenants `acme` and `rival`, each with an account `main`."""
+    admin = bare.client(ADMIN_TOKEN)
+    for tenant_id in ("acme", "rival"):
+        made = await admin.post("/tenant", json={"id": tenant_id, "name": tenant_id.title()})
+        bare.keys[tenant_id] = made.json()["api_key"]
+        account = {"id": "main", "tenant_id": tenant_id, "host": "up.test", "port": 25}
+        assert (await admin.post("/account", json=account)).status_code == 200
+    return bare
+
+
+@pytest.fixture
+def admin(bare: Api) -> httpx.AsyncClient:
+    return bare.client(ADMIN_TOKEN)
+
+
+@pytest.fixture
+def nobody(bare: Api) -> httpx.AsyncClient:
+    return bare.client(None)
+
+
+@pytest.fixture
+def acme(api: Api) -> httpx.AsyncClient:
+    return api.client(api.keys["acme"])
+
+
+@pytest.fixture
+def rival(api: Api) -> httpx.AsyncClient:
+    return api.client(api.keys["rival"])
+
+
+Json = dict[str, Any]
+Message = Callable[..., Json]
+
+
+@pytest.fixture
+def message() -> Message:
+    """Make a message of `acme`, with changes; a change to None leaves the field out."""
+
+    def make(**changes: Any) -> Json:
+        values = {
+            "id": "m1",
+            "tenant_id": "acme",
+            "account_id": "main",
+            "from": "a@acme.test",
+            "to": ["x@there.test"],
+            "subject": "Hello",
+            "body": "Hi there",
+        }
+        values |= {name.rstrip("_"): value for name, value in changes.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    return make
