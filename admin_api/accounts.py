@@ -39,7 +39,9 @@ async def delete_account(services: Services, call: Call) -> Answer:
 
 
 def tls_of(given: AccountInput) -> TlsMode:
-    """Decide how the connection is secured; a login never travels in clear unless `use_tls` is false."""
+    """Decide how the connection is secured; a login never travels in clear unless `use_tls` is
+    false.
+    """
     if given.tls is not None:
         return given.tls
     if given.use_tls is False:

@@ -1,4 +1,4 @@
-"""POST /commands/add-messages: up to a thousand mails in one transaction, each judged on its own."""
+"""POST /commands/add-messages: up to a thousand mails in one transaction, each judged alone."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from admin_api.auth import Caller
 from admin_api.drafts import MESSAGE_FIELDS, Desk, priority_of, submission_of
 from admin_api.problems import Answer, Problem, invalid
 from admin_api.routes import Access, Call, Route
-from admin_api.schemas.message import AddMessages, Added
+from admin_api.schemas.message import Added, AddMessages
 from admin_api.schemas.model import known_fields
 from admin_api.services import Services
 from relay.errors import Refused

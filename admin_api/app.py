@@ -1,14 +1,17 @@
-"""The Sanic application: every route of the API, its token, its deadline, and how failures are answered.
+"""The Sanic application: every route of the API, its token, its deadline, and how failures are
+answered.
 
-The home of Sanic, with `protocol` and `server`. A handler is given a `Call` and returns an `Answer`, and meets no
-framework. The token is looked at before the body is read, so a stranger cannot fill the memory. Our own trouble is
-503, 507 or 429 with Retry-After; what nobody foresaw is 500 and its traceback is in the log only.
+The home of Sanic, with `protocol` and `server`. A handler is given a `Call` and returns an
+`Answer`, and meets no framework. The token is looked at before the body is read, so a stranger
+cannot fill the memory. Our own trouble is 503, 507 or 429 with Retry-After; what nobody foresaw is
+500 and its traceback is in the log only.
 """
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
+from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
@@ -58,7 +61,7 @@ _PHRASES = {
 }
 
 App = Sanic[Config, SimpleNamespace]
-Served = Callable[..., Awaitable[HTTPResponse | None]]
+Served = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 
 def build_app(services: Services) -> App:
@@ -152,7 +155,7 @@ async def received(
     stream = request.stream
     if stream is not None and stream.request_body:
         stream.request_max_size = services.settings.max_body_bytes
-        await request.receive_body()
+        await request.receive_body()  # type: ignore[no-untyped-call] # Sanic
     return Call(
         caller=caller,
         path=path,
@@ -169,14 +172,18 @@ def unexpected(route: Route, error: Exception) -> Answer:
 
 
 def response(answer: Answer) -> HTTPResponse:
-    body = answer.body if isinstance(answer.body, bytes) else strict_json.dumps(answer.body).encode()
+    body = (
+        answer.body if isinstance(answer.body, bytes) else strict_json.dumps(answer.body).encode()
+    )
     return HTTPResponse(
         body, answer.status, headers=dict(answer.headers), content_type=answer.content_type
     )
 
 
 async def send(request: Request, stream: Stream) -> None:
-    """Send a long answer. An error after its first piece ends the connection, so the client sees that it is cut."""
+    """Send a long answer. An error after its first piece ends the connection, so the client sees
+    that it is cut.
+    """
     reply = await request.respond(content_type=stream.content_type)
     async for piece in stream.pieces:
         await reply.send(piece)
@@ -184,7 +191,9 @@ async def send(request: Request, stream: Stream) -> None:
 
 
 class JsonErrors(ErrorHandler):
-    """Answers what Sanic itself refuses: unknown routes and methods, what is no HTTP, what is too large or slow."""
+    """Answers what Sanic itself refuses: unknown routes and methods, what is no HTTP, what is too
+    large or slow.
+    """
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         status = getattr(exception, "status_code", 500)
@@ -194,7 +203,9 @@ class JsonErrors(ErrorHandler):
         headers = {}
         if isinstance(exception, MethodNotAllowed):
             headers["Allow"] = exception.headers.get("Allow", "")
-        return response(Answer({"detail": _PHRASES.get(status, "refused")}, status, headers=headers))
+        return response(
+            Answer({"detail": _PHRASES.get(status, "refused")}, status, headers=headers)
+        )
 
 
 def descriptions(version: str) -> tuple[Route, ...]:

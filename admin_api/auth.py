@@ -1,7 +1,8 @@
 """Who calls: the operator with the admin token, or a tenant with its API key.
 
-A tenant reaches itself only. Asking for another tenant by name is 401; what belongs to another tenant looks the same
-as what does not exist. Tokens are looked up and compared as SHA-256, so no comparison tells how near a guess was.
+A tenant reaches itself only. Asking for another tenant by name is 401; what belongs to another
+tenant looks the same as what does not exist. Tokens are looked up and compared as SHA-256, so no
+comparison tells how near a guess was.
 """
 
 import re
@@ -34,7 +35,8 @@ class Caller:
     def tenant(self, asked: str | None, *, place: str) -> str:
         """Return the tenant that is meant: the one asked for, or else the key's own.
 
-        `place` is where it could have been given, "query" or "body". Raises 401, or 422 when neither says.
+        `place` is where it could have been given, "query" or "body". Raises 401, or 422 when
+        neither says.
         """
         if asked is not None:
             self.check(asked)

@@ -1,4 +1,6 @@
-"""/credential, /credentials: SMTP logins. A password that we make is shown once, and none is ever stored."""
+"""/credential, /credentials: SMTP logins. A password that we make is shown once, and none is ever
+stored.
+"""
 
 import asyncio
 
@@ -86,7 +88,7 @@ ROUTES = (
         "/credential",
         save_credential,
         Access.TENANT,
-        "Make an SMTP login, or replace it whole; without a password a new one is made and shown once",
+        "Make an SMTP login, or replace it whole; a password not given is made and shown once",
         answer=CredentialMade,
         body=CredentialInput,
         failures={404: "No such tenant", 409: "The user name is taken"},

@@ -1,7 +1,7 @@
 """Where a list goes on: an opaque text that names the last item given.
 
-A cursor is only a place in an order. Whose items follow is decided by the token, so one that was taken from another
-tenant shows nothing of it.
+A cursor is only a place in an order. Whose items follow is decided by the token, so one that was
+taken from another tenant shows nothing of it.
 """
 
 import base64

@@ -1,34 +1,37 @@
-"""The page at /docs: the OpenAPI document as plain HTML. One file, no script, nothing from elsewhere."""
+"""The page at /docs: the OpenAPI document as plain HTML. One file, no script, nothing from
+elsewhere.
+"""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from admin_api.openapi import Json
 from admin_api.routes import Access, Route
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b}
-h2{border-top:1px solid #ddd;padding-top:1rem;font-size:1.1rem}code{background:#f3f3f3;padding:.1em .3em}
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
+color:#1b1b1b}
+h2{border-top:1px solid #ddd;padding-top:1rem;font-size:1.1rem}
+code{background:#f3f3f3;padding:.1em .3em}
 table{border-collapse:collapse;width:100%}td,th{border-bottom:1px solid #eee;padding:.25rem .5rem;
 text-align:left;vertical-align:top}small{color:#555}nav a{display:inline-block;margin-right:1rem}
 @media(prefers-color-scheme:dark){body{background:#161616;color:#eee}code{background:#2a2a2a}
 small{color:#aaa}td,th{border-color:#333}a{color:#8ab4f8}}
 """
 _INTRODUCTION = """
-<p>JSON in and out. Send the token as <code>X-API-Token</code> or <code>Authorization: Bearer</code>: the admin token,
-or a tenant's API key, which reaches that tenant only. Errors are <code>{"detail": …}</code>. Times are Unix seconds.
-Machines read <a href="/openapi.json">/openapi.json</a>.</p>
+<p>JSON in and out. Send the token as <code>X-API-Token</code> or <code>Authorization: Bearer</code>:
+the admin token, or a tenant's API key, which reaches that tenant only. Errors are
+<code>{"detail": …}</code>. Times are Unix seconds. Machines read
+<a href="/openapi.json">/openapi.json</a>.</p>
 """
 
 
 def page(routes: Sequence[Route], document: Json) -> str:
     """Return the page for these routes, which `document` describes."""
-    schemas = _at(document, "components", "schemas")
-    sections = "".join(_section(route, document) for route in routes)
-    models = "".join(_model(name, _object(schemas[name])) for name in schemas)
-    links = "".join(
-        f'<a href="#{_anchor(r)}">{r.method} {escape(r.path)}</a> ' for r in routes
-    )
+    schemas = document["components"]["schemas"]
+    sections = "".join(_section(r, document["paths"][r.path][r.method.lower()]) for r in routes)
+    models = "".join(_model(name, schema) for name, schema in schemas.items())
+    links = "".join(f'<a href="#{_anchor(r)}">{r.method} {escape(r.path)}</a> ' for r in routes)
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width"><title>Pillarbox REST API</title>'
@@ -37,32 +40,23 @@ def page(routes: Sequence[Route], document: Json) -> str:
     )
 
 
-def _section(route: Route, document: Json) -> str:
-    operation = _at(document, "paths", route.path, route.method.lower())
-    responses = _object(operation["responses"])
+def _section(route: Route, operation: Json) -> str:
     rows = "".join(
-        f"<tr><td><code>{status}</code><td>{escape(str(_object(value)['description']))}"
-        for status, value in responses.items()
+        f"<tr><td><code>{status}</code><td>{escape(value['description'])}"
+        for status, value in operation["responses"].items()
     )
     token = "no token" if route.access is Access.OPEN else f"token: {route.access.value}"
     return (
         f'<h2 id="{_anchor(route)}"><code>{route.method} {escape(route.path)}</code></h2>'
-        f"<p>{escape(route.summary)}. <small>{token}</small></p>{_query(operation)}{_models(route)}"
+        f"<p>{escape(route.summary)}. <small>{token}</small></p>"
+        f"{_query(operation['parameters'])}{_models(route)}"
         f"<table><tr><th>Answer<th>{rows}</table>"
     )
 
 
-def _query(operation: Json) -> str:
-    parameters = operation["parameters"]
-    if not isinstance(parameters, list) or not parameters:
-        return ""
-    rows = "".join(_parameter(_object(parameter)) for parameter in parameters)
-    return f"<table><tr><th>Parameter<th>Type<th>{rows}</table>"
-
-
-def _parameter(parameter: Json) -> str:
-    schema = _object(parameter["schema"])
-    return _row(str(parameter["name"]), schema, is_required=bool(parameter["required"]))
+def _query(parameters: Sequence[Json]) -> str:
+    rows = "".join(_row(p["name"], p["schema"], is_required=p["required"]) for p in parameters)
+    return f"<table><tr><th>Parameter<th>Type<th>{rows}</table>" if rows else ""
 
 
 def _models(route: Route) -> str:
@@ -75,18 +69,18 @@ def _models(route: Route) -> str:
 
 
 def _model(name: str, schema: Json) -> str:
-    required = schema.get("required", [])
+    required = schema.get("required", ())
     rows = "".join(
-        _row(field, _object(value), is_required=isinstance(required, list) and field in required)
-        for field, value in _object(schema.get("properties", {})).items()
+        _row(field, value, is_required=field in required)
+        for field, value in schema.get("properties", {}).items()
     )
-    about = escape(str(schema.get("description", "")))
+    about = escape(schema.get("description", ""))
     return f'<h2 id="{name}">{name}</h2><p>{about}</p><table>{rows}</table>'
 
 
 def _row(name: str, schema: Json, *, is_required: bool) -> str:
     star = "*" if is_required else ""
-    about = escape(str(schema.get("description", "")))
+    about = escape(schema.get("description", ""))
     default = schema.get("default")
     shown = "" if default is None else f" <small>default {escape(str(default))}</small>"
     return f"<tr><td><code>{escape(name)}</code>{star}<td>{_type(schema)}<td>{about}{shown}"
@@ -94,31 +88,16 @@ def _row(name: str, schema: Json, *, is_required: bool) -> str:
 
 def _type(schema: Json) -> str:
     if "$ref" in schema:
-        name = str(schema["$ref"]).rpartition("/")[2]
+        name = schema["$ref"].rpartition("/")[2]
         return f'<a href="#{name}">{name}</a>'
-    choices = schema.get("anyOf")
-    if isinstance(choices, list):
-        return " or ".join(_type(_object(choice)) for choice in choices)
+    if "anyOf" in schema:
+        return " or ".join(_type(choice) for choice in schema["anyOf"])
     if schema.get("type") == "array":
-        return f"list of {_type(_object(schema.get('items', {})))}"
-    values = schema.get("enum")
-    if isinstance(values, list):
-        return escape(", ".join(map(str, values)))
+        return f"list of {_type(schema.get('items', {}))}"
+    if "enum" in schema:
+        return escape(", ".join(map(str, schema["enum"])))
     return escape(str(schema.get("type", schema.get("const", "any"))))
 
 
 def _anchor(route: Route) -> str:
     return route.handler.__name__
-
-
-def _at(document: Json, *path: str) -> Json:
-    found = document
-    for name in path:
-        found = _object(found[name])
-    return found
-
-
-def _object(value: object) -> Json:
-    if not isinstance(value, Mapping):
-        raise TypeError("an object is expected")
-    return dict(value)

@@ -1,14 +1,16 @@
-"""From what a client asked for in JSON, or in a query, to what the door takes. Pure: the caller brings the time.
+"""From what a client asked for in JSON, or in a query, to what the door takes. Pure: the caller
+brings the time.
 
-A mail is refused with the reason of the contract; where that is `invalid payload`, a detail says what and where.
-Nothing is repaired or dropped: an address list with one bad address refuses its mail.
+A mail is refused with the reason of the contract; where that is `invalid payload`, a detail says
+what and where. Nothing is repaired or dropped: an address list with one bad address refuses its
+mail.
 """
 
-import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+from hashlib import blake2b
 
 from pydantic import ValidationError
 
@@ -36,7 +38,7 @@ Addresses = str | list[str] | None
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What is the same for all mails of one call. `tenant_id` is the key's own, None for the admin."""
+    """What all mails of one call share. `tenant_id` is the key's own, None for the admin."""
 
     host_name: str
     max_recipients: int
@@ -107,7 +109,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         cc=cc,
         reply_to=_boxes("reply_to", message.reply_to),
         subject=message.subject,
-        message_id=_message_id(message.message_id, desk.host_name),
+        message_id=_message_id(message, item, desk),
         date=_date(int(desk.now)),
         text=text,
         html=html,
@@ -198,10 +200,13 @@ def _headers(given: Mapping[str, HeaderValue] | None) -> tuple[tuple[str, str], 
     return tuple((name, str(value)) for name, value in given.items() if value is not None)
 
 
-def _message_id(given: str | None, host_name: str) -> str:
-    if not given:
-        return f"<{secrets.token_hex(16)}@{host_name}>"
-    return given if given.startswith("<") else f"<{given}>"
+def _message_id(message: Message, item: Mapping[str, object], desk: Desk) -> str:
+    """Return the one given, else one that no other message of ours has (RFC 5322 §3.6.4)."""
+    given = message.message_id
+    if given:
+        return given if given.startswith("<") else f"<{given}>"
+    seed = f"{item['tenant_id']}\0{message.id}\0{desk.now!r}"
+    return f"<{blake2b(seed.encode(), digest_size=16).hexdigest()}@{desk.host_name}>"
 
 
 @lru_cache(maxsize=8)

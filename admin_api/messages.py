@@ -66,7 +66,9 @@ class Listing:
         self._filter = filter_of(query)
 
     async def some(self, after: str, most: int) -> list[MessageView]:
-        """Return up to `most` messages past `after`. Status is derived, so it is asked of what was read."""
+        """Return up to `most` messages past `after`. Status is derived, so it is asked of what was
+        read.
+        """
         found: list[MessageView] = []
         async for views in self._pages(after, min(most, PAGE_MESSAGES)):
             found += views
@@ -123,7 +125,7 @@ ROUTES = (
         "/messages",
         list_messages,
         Access.TENANT,
-        "List a tenant's messages in the order in which they were accepted; all of them without limit",
+        "List a tenant's messages in the order of acceptance; without a limit, all of them",
         answer=Records,
         query=ListQuery,
     ),

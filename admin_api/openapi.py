@@ -2,18 +2,18 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from admin_api.routes import Access, Route
 from admin_api.schemas.model import Failure, Model
 
-Json = dict[str, object]
+Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
 _ALWAYS = {401: "The token is missing, wrong or of another tenant"}
-_MODES = ("validation", "serialization")
 
 
 def document(routes: Sequence[Route], version: str) -> Json:
@@ -44,7 +44,8 @@ def document(routes: Sequence[Route], version: str) -> Json:
 def _schemas(routes: Sequence[Route]) -> Mapping[str, Json]:
     taken = {model for route in routes for model in (route.body, route.query) if model}
     given = {Failure, *(route.answer for route in routes if route.answer)}
-    wanted = [(model, mode) for models, mode in zip((taken, given), _MODES) for model in models]
+    wanted: list[tuple[type[Model], JsonSchemaMode]] = [(model, "validation") for model in taken]
+    wanted += [(model, "serialization") for model in given]
     _, found = models_json_schema(wanted, ref_template=_REF)
     schemas: dict[str, Json] = found["$defs"]
     return dict(sorted(schemas.items()))
@@ -52,7 +53,7 @@ def _schemas(routes: Sequence[Route]) -> Mapping[str, Json]:
 
 def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     operation: Json = {
-        "operationId": operation_id(route),
+        "operationId": route.handler.__name__,
         "summary": route.summary,
         "parameters": [*_path_parameters(route), *_query_parameters(route, schemas)],
         "responses": _responses(route),
@@ -63,10 +64,6 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     elif route.body_type != "application/json":
         operation["requestBody"] = _body(route.body_type, {"type": "string", "format": "binary"})
     return operation
-
-
-def operation_id(route: Route) -> str:
-    return route.handler.__name__
 
 
 def _path_parameters(route: Route) -> list[Json]:

@@ -1,4 +1,5 @@
-"""Questions to the database that anybody may ask by HTTP: answered once for all who ask at the same time.
+"""Questions to the database that anybody may ask by HTTP: answered once for all who ask at the same
+time.
 
 Without that, an open route would let a stranger keep the database busy.
 """
@@ -21,7 +22,8 @@ READY_FOR_S = 1.0
 DEPTH_FOR_S = 5.0
 
 TOUCH = """
-INSERT INTO instance (name, value) VALUES ('probed_at', $1) ON CONFLICT (name) DO UPDATE SET value = $1
+INSERT INTO instance (name, value) VALUES ('probed_at', $1)
+ON CONFLICT (name) DO UPDATE SET value = $1
 """
 
 

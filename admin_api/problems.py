@@ -1,4 +1,5 @@
-"""How a request fails: a status, a `detail` for the client, and for our own trouble when to come back.
+"""How a request fails: a status, a `detail` for the client, and for our own trouble when to come
+back.
 
 Clients get what is wrong and where, never internals; those are in the log.
 """
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from relay.errors import (
     DataRejected,
     NotFound,
+    Permanent,
     QuotaExceeded,
     Refused,
     RelayError,
@@ -30,10 +32,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Problem(Exception):  # noqa: N818 - it is an answer, not a fault of ours
-    """An answer other than success. `detail` is JSON: a text, a list of what is invalid, or an object."""
+class Problem(Permanent):
+    """An answer other than success. `detail` is JSON: a text, a list of what is invalid, or an
+    object.
+    """
 
-    def __init__(self, status: int, detail: object, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, status: int, detail: object, headers: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(str(detail))
         self.answer = Answer({"detail": detail}, status, headers=headers or {})
 
@@ -52,7 +58,9 @@ def invalid(place: str, what: str, *path: str | int) -> Problem:
 
 
 def answer_to(error: RelayError) -> Answer | None:
-    """Return what a client is told of an error of ours; None for one that it cannot have caused or helped."""
+    """Return what a client is told of an error of ours; None for one that it cannot have caused or
+    helped.
+    """
     if isinstance(error, Refused):
         return Answer({"detail": str(error)}, 409 if error.reason == TAKEN else 422)
     if isinstance(error, DataRejected):

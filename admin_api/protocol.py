@@ -1,10 +1,11 @@
 """What Sanic's connections lack: an end to slow requests, and a cap on their number.
 
-Sanic's own time-outs count from the last byte, so a request of one byte a second lives for ever. Here a request must
-arrive within its deadline plus the time that its size needs at a least pace, whatever comes in between.
+Sanic's own time-outs count from the last byte, so a request of one byte a second lives for ever.
+Here a request must arrive within its deadline plus the time that its size needs at a least pace,
+whatever comes in between.
 """
 
-from asyncio import Transport
+from asyncio import Task, Transport
 from time import monotonic
 
 from sanic.exceptions import RequestTimeout
@@ -23,17 +24,25 @@ class BoundedProtocol(HttpProtocol):
 
     __slots__ = ("_began_at", "_received_bytes")
 
-    def connection_made(self, transport: Transport) -> None:
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # it is one
         self._began_at = monotonic()
         self._received_bytes = 0
         if len(self.connections) < self.app.config.MAX_CONNECTIONS:
-            super().connection_made(transport)  # type: ignore[no-untyped-call] # Sanic has no types here
+            super().connection_made(transport)  # type: ignore[no-untyped-call] # Sanic
             return
         self.transport = transport
-        self.conn_info = ConnInfo(transport, unix=self._unix)  # type: ignore[arg-type,no-untyped-call]
+        self.conn_info = ConnInfo(transport, unix=self._unix)  # type: ignore[arg-type] # Sanic
         self.recv_buffer = bytearray()
         transport.write(BUSY)
         transport.close()
+
+    def finish(self) -> Task[None] | None:
+        """Close when idle, else with the answer that is due; return what is still running."""
+        if not self.close_if_idle() and self.http is not None:
+            self.http.keep_alive = False
+            task: Task[None] | None = self._task
+            return task
+        return None
 
     def data_received(self, data: bytes) -> None:
         if self.http is None or self.http.stage is Stage.IDLE:

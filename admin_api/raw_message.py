@@ -36,7 +36,7 @@ ROUTES = (
         "/messages/raw",
         add_raw,
         Access.TENANT,
-        "Add a finished mail; only Received, and Date and Message-ID where absent, are put in front",
+        "Add a finished mail; only Received, and a missing Date or Message-ID, are put in front",
         answer=Added,
         query=RawQuery,
         body_type=MAIL_TYPES[0],

@@ -1,9 +1,9 @@
-"""A stored message as clients see it. Pure: what a message's status is follows from its recipients."""
+"""A stored message as clients see it. Pure: a message's status follows from its recipients."""
 
 import json
 from collections.abc import Iterable, Sequence
 
-from admin_api.schemas.message import Attempt, Event, FullRecord, Record, RecipientRecord
+from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
 from relay.model import FINAL_STATES, State
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
 
@@ -31,7 +31,9 @@ def _ended(states: set[State]) -> str:
     return "failed" if State.FAILED in states else "cancelled"
 
 
-def record(view: MessageView, tenant_name: str | None, events: Sequence[EventView] | None) -> Record:
+def record(
+    view: MessageView, tenant_name: str | None, events: Sequence[EventView] | None
+) -> Record:
     """Describe a message; with `events`, its history too."""
     return Record.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # model_construct checks nothing

@@ -1,6 +1,7 @@
 """What a route is, and what its handler is given. No handler knows the web framework.
 
-The same table serves the routes and describes them in OpenAPI, so nothing is served that is not documented.
+The same table serves the routes and describes them in OpenAPI, so nothing is served that is not
+documented.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -36,7 +37,9 @@ class Call:
     peer_ip: str | None
 
     def read_query(self, model: type[M]) -> M:
-        """Return the query as a model. A parameter that is repeated is refused, unless it is a list."""
+        """Return the query as a model. A parameter that is repeated is refused, unless it is a
+        list.
+        """
         lists = {n for n, f in model.model_fields.items() if "list" in str(f.annotation)}
         values: dict[str, object] = {}
         for name, given in self.query.items():
@@ -46,7 +49,14 @@ class Call:
                 values[name] = given[0]
             else:
                 raise Problem(
-                    422, [{"loc": ["query", name], "msg": "given more than once", "type": "value_error"}]
+                    422,
+                    [
+                        {
+                            "loc": ["query", name],
+                            "msg": "given more than once",
+                            "type": "value_error",
+                        }
+                    ],
                 )
         return parse(model, values, place="query")
 
@@ -93,7 +103,9 @@ Handler = Callable[[Services, Call], Awaitable[Answer | Stream]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One route. `path` has its parameters in braces; the models are for OpenAPI, handlers read by themselves."""
+    """One route. `path` has its parameters in braces; the models are for OpenAPI, handlers read by
+    themselves.
+    """
 
     method: str
     path: str
@@ -113,6 +125,8 @@ def unknown_fields(value: Mapping[str, object], model: type[Model]) -> list[str]
 
 
 def shown(model: Model, *, omit: frozenset[str] = frozenset()) -> dict[str, object]:
-    """Return a model as JSON; what an answer has only sometimes (`omit`) is left out while it is null."""
+    """Return a model as JSON; what an answer has only sometimes (`omit`) is left out while it is
+    null.
+    """
     values = model.model_dump(mode="json", by_alias=True)
     return {name: value for name, value in values.items() if value is not None or name not in omit}

@@ -19,7 +19,9 @@ Wake = Callable[[str | None], None]
 
 @dataclass(frozen=True, slots=True)
 class ApiSettings:
-    """`admin_token_digest` is `relay.crypto.digest` of the token; without a metrics token /metrics is open."""
+    """`admin_token_digest` is `relay.crypto.digest` of the token; without a metrics token /metrics
+    is open.
+    """
 
     admin_token_digest: str
     host_name: str

@@ -1,7 +1,8 @@
 """JSON as RFC 8259 means it, and nothing that another reader would read differently.
 
-Refused: a key given twice, NaN and Infinity, numbers too large to be one, NUL and half a surrogate pair in a text,
-nesting without end, invalid UTF-8. The scan is C code; only a document with a suspicious escape is walked again.
+Refused: a key given twice, NaN and Infinity, numbers too large to be one, NUL and half a surrogate
+pair in a text, nesting without end, invalid UTF-8. The scan is C code; only a document with a
+suspicious escape is walked again.
 """
 
 import json
@@ -9,12 +10,14 @@ import math
 import re
 from typing import NoReturn
 
+from relay.errors import Permanent
+
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 
 Path = tuple[str | int, ...]
 
 
-class InvalidJson(ValueError):
+class InvalidJson(Permanent):
     """`path` says where, as far as it is known."""
 
     def __init__(self, what: str, path: Path = ()) -> None:
@@ -32,8 +35,6 @@ def loads(data: bytes) -> object:
         raise InvalidJson(f"invalid JSON at character {error.pos}: {error.msg}") from None
     except RecursionError:
         raise InvalidJson("nested too deeply") from None
-    except InvalidJson:
-        raise
     except ValueError:
         raise InvalidJson("a number is too large") from None
     if _SUSPICIOUS.search(data):
@@ -51,7 +52,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise InvalidJson(f"the key {ascii(twice[:80])} is given twice")
+        raise InvalidJson(f"the key {twice[:80]!a} is given twice")
     return found
 
 

@@ -10,11 +10,11 @@ from admin_api.schemas.tenant import (
     ClientAuth,
     ShownAuth,
     TenantChange,
+    TenantFields,
     TenantInput,
     TenantMade,
     TenantOutput,
     Tenants,
-    TenantSecrets,
     TenantsQuery,
 )
 from admin_api.services import Services
@@ -28,7 +28,7 @@ _KNOWN = frozenset(field.name for field in fields(Tenant))
 
 async def save_tenant(services: Services, call: Call) -> Answer:
     given, warnings = call.read_body(TenantInput)
-    tenant = changed(Tenant(given.id, given.id), given, set(TenantSecrets.model_fields))
+    tenant = changed(Tenant(given.id, given.id), given, set(TenantFields.model_fields))
     is_new = await services.tenants.save(tenant)
     key = await services.tenants.new_key(tenant.id) if is_new else None
     return Answer(shown(TenantMade(api_key=key, warnings=warnings), omit=_SOMETIMES))
@@ -66,7 +66,7 @@ async def _own(services: Services, call: Call) -> Tenant:
     return tenant
 
 
-def changed(tenant: Tenant, given: TenantSecrets, names: set[str]) -> Tenant:
+def changed(tenant: Tenant, given: TenantFields, names: set[str]) -> Tenant:
     """Return the tenant with the named fields as given; a name that is null becomes the id."""
     values = {name: getattr(given, name) for name in names & _KNOWN - {"id"}}
     if "name" in values:
@@ -125,7 +125,7 @@ ROUTES = (
         "/tenant/{id}",
         change_tenant,
         Access.TENANT,
-        "Change the settings that are given; active, weight and rate_limits are the admin's to change",
+        "Change what is given; active, weight and rate_limits are the admin's to change",
         answer=Ok,
         body=TenantChange,
         failures={404: "No such tenant, or another than the key's"},

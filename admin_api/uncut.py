@@ -1,7 +1,8 @@
 """Work that its caller must not cut short.
 
-Sanic cancels a handler when its client hangs up. A mail that is being accepted is stored all the same, so it must
-also be counted and logged: it runs in a task of its own, which is waited for when the server stops.
+Sanic cancels a handler when its client hangs up. A mail that is being accepted is stored all the
+same, so it must also be counted and logged: it runs in a task of its own, which is waited for when
+the server stops.
 """
 
 import asyncio

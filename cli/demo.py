@@ -216,7 +216,7 @@ swaks --server {server} --auth PLAIN --auth-user {made.username} \\
 
 curl -s {made.http_url}/commands/add-messages \\
   {token} \\
-  -d '{{"messages": [{message}]}}'
+  -H 'Content-Type: application/json' -d '{{"messages": [{message}]}}'
 
 python3 -c 'import smtplib
 with smtplib.SMTP("{made.smtp_host}", {made.smtp_port}) as s:

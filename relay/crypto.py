@@ -134,8 +134,10 @@ def _decrypt(cipher: AESGCM, encoded: str, place: bytes | None) -> str:
 
 
 def new_secret() -> str:
-    """Return 256 random bits as 43 URL-safe characters."""
-    return secrets.token_urlsafe(32)
+    """Return 256 random bits as 43 URL-safe characters; not "-" first, which reads as an option."""
+    while (secret := secrets.token_urlsafe(32)).startswith("-"):
+        pass
+    return secret
 
 
 def digest(secret: str) -> str:

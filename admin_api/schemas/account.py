@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from admin_api.schemas.model import (
     Count,
@@ -60,8 +60,9 @@ class AccountSettings(Model):
     port: Port = CAPTURE_PORT
     user: Text | None = None
     use_tls: Flag | None = None
-    """null: implicit TLS on 465, STARTTLS required when there is a `user`, else used where offered. true: implicit on
-    465, else STARTTLS required. false: in clear."""
+    """null: implicit TLS on 465, STARTTLS required when there is a `user`, else used where offered.
+    true: implicit on 465, else STARTTLS required. false: in clear.
+    """
     tls: TlsMode | None = None
     """Goes before `use_tls`."""
     verify: Flag = True
@@ -81,7 +82,7 @@ class AccountSettings(Model):
     """Share of the mail among the accounts of one rank."""
     rank: Count = 0
     """The lowest is tried first."""
-    sender_domains: list[Domain] = []
+    sender_domains: list[Domain] = Field(default_factory=list)
     """The senders' domains that it carries when no account is named; empty: all."""
     rewrite_from: Address | None = None
     is_pec_account: Flag = False

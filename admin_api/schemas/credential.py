@@ -3,7 +3,7 @@
 import ipaddress
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
 from admin_api.schemas.model import Flag, Model, Ok, TenantId, Text
 from relay.errors import Refused
@@ -40,10 +40,10 @@ Network = Annotated[str, AfterValidator(_network)]
 class CredentialSettings(Model):
     username: Username
     """Unique in the instance; no `+`, which separates the account in `user+account`."""
-    senders: list[Sender] = [ANY]
-    accounts: list[Text] = []
+    senders: list[Sender] = Field(default_factory=lambda: [ANY])
+    accounts: list[Text] = Field(default_factory=list)
     """The accounts it may send by; empty: all of the tenant's."""
-    networks: list[Network] = []
+    networks: list[Network] = Field(default_factory=list)
     """Networks (CIDR) that need no password, for printers and scanners."""
     legacy: Flag = False
     """Bare LF becomes CRLF instead of being refused."""

@@ -44,7 +44,8 @@ class Message(Model):
     sender: Text = Field(alias="from")
     """One mailbox, `a@b.example` or `Name <a@b.example>`."""
     to: str | list[str]
-    """A list of mailboxes, or one text with commas between them; so are `cc`, `bcc` and `reply_to`."""
+    """A list of mailboxes, or one text with commas between them; so are `cc`, `bcc` and `reply_to`.
+    """
     cc: str | list[str] | None = None
     bcc: str | list[str] | None = None
     reply_to: str | list[str] | None = None
@@ -58,8 +59,9 @@ class Message(Model):
     """With `html` the two become multipart/alternative; goes before `body`."""
     html: str | None = None
     headers: dict[str, HeaderValue] | None = None
-    """More header fields. Not those that this object has fields for, nor Sender, Received, Return-Path,
-    DKIM-Signature, MIME-Version, Content-*, Resent-* and X-Pillarbox-*."""
+    """More header fields. Not those that this object has fields for, nor Sender, Received,
+    Return-Path, DKIM-Signature, MIME-Version, Content-*, Resent-* and X-Pillarbox-*.
+    """
     message_id: Text | None = None
     attachments: list[dict[str, object]] | None = Field(default=None, max_length=0)
     """Not available yet: a call with attachments is refused."""
@@ -75,7 +77,8 @@ class Message(Model):
     expires_in_s: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
     """Age at which it is given up."""
     on_unknown: OnUnknown = OnUnknown.RETRY
-    """What to do when the upstream's answer to the whole mail was lost: send again, or only report."""
+    """What to do when the upstream's answer to the whole mail was lost: send again, or only report.
+    """
 
 
 class AddMessages(Model):

@@ -1,7 +1,8 @@
 """What every model of a request or an answer has in common.
 
-Unknown fields are ignored and their names returned, so that a client hears of a misspelt one. A boolean is a JSON
-boolean and a text is a text; texts carry no control characters unless a field says so.
+Unknown fields are ignored and their names returned, so that a client hears of a misspelt one. A
+boolean is a JSON boolean and a text is a text; texts carry no control characters unless a field
+says so.
 """
 
 from collections.abc import Mapping

@@ -67,8 +67,6 @@ class TenantSettings(Model):
     client_base_url: Url | None = None
     client_sync_path: Text | None = None
     client_attachment_path: Text | None = None
-    rate_limits: RateLimits | None = None
-    large_file_config: LargeFileConfig | None = None
     weight: Positive = 1
     """Share of the sending among tenants."""
     keep_content_days: Annotated[float, Field(ge=0, le=36_500)] | None = None
@@ -77,18 +75,20 @@ class TenantSettings(Model):
     suppression: Text | None = None
 
 
-class TenantSecrets(TenantSettings):
+class TenantFields(TenantSettings):
+    rate_limits: RateLimits | None = None
+    large_file_config: LargeFileConfig | None = None
     client_auth: ClientAuth | None = None
     callback_secret: Text | None = None
 
 
-class TenantInput(TenantSecrets):
+class TenantInput(TenantFields):
     """A tenant, whole: what is left out gets its default."""
 
     id: TenantId
 
 
-class TenantChange(TenantSecrets):
+class TenantChange(TenantFields):
     """Only what is given is changed."""
 
 

@@ -210,6 +210,11 @@ class Dispatcher:
         except RelayError:
             self._due.add(lane)
             raise
+        if not outlet.is_open(self._clock()):
+            # It closed meanwhile. What it had goes back too, so that all of it keeps its order.
+            self._give_back(deliveries)
+            self.notice([lane])
+            return
         for delivery in deliveries:
             self._hold(held_bytes(delivery))
             self._push(outlet, delivery)
@@ -369,8 +374,7 @@ class Dispatcher:
         for delivery in waiting:
             self._let_go(held_bytes(delivery))
         self.notice([lane for lane in outlet.lanes if self._ways.open_outlet(lane)])
-        lanes = list(outlet.lanes)
-        asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, lanes)
+        asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, outlet.lanes)
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         self._results.given_back(deliveries)

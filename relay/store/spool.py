@@ -22,6 +22,7 @@ from relay.store.queue.settle import Release, Settlement, settle
 from relay.store.writer import Channel, OnCommit, Writer
 
 Answers = list[Accepted | Refused]
+Arrivals = Sequence[Arrival]
 Begun = tuple[int, BeginRequest]
 
 
@@ -61,12 +62,11 @@ class Spool:
         # SQLite has one writer: one commit for both ways costs one sync instead of two.
         outgoing = incoming if database.single_writer else Writer(database, on_commit)
         self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
-        self._accepts: Channel[Sequence[Arrival], Answers] = incoming.channel(
-            self._accept, most=200
-        )
-        self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
-        self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
+        # In one commit what is given back comes before what is claimed: it keeps its place.
         self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
+        self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
+        self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
+        self._accepts: Channel[Arrivals, Answers] = incoming.channel(self._accept, most=200)
 
     def now(self) -> float:
         """Return the store's time (Unix seconds)."""
@@ -151,7 +151,7 @@ class Spool:
             return False
         return self._taker.reserve(mail.lane, len(mail.content))
 
-    def _stored(self, arrivals: Sequence[Arrival], future: "asyncio.Future[Answers]") -> None:
+    def _stored(self, arrivals: Arrivals, future: "asyncio.Future[Answers]") -> None:
         failed = future.cancelled() or future.exception() is not None
         answers: Answers = [] if failed else future.result()
         if self._taker is None:
@@ -166,7 +166,7 @@ class Spool:
             if isinstance(answer, Accepted):
                 self._taker.notice([arrival.mail.lane])
 
-    def _accept(self, groups: Sequence[Sequence[Arrival]]) -> Script[list[Answers]]:
+    def _accept(self, groups: Sequence[Arrivals]) -> Script[list[Answers]]:
         flat = [arrival for group in groups for arrival in group]
         answers = iter((yield from accept(flat, self.epoch, self.now())))
         return [[next(answers) for _ in group] for group in groups]

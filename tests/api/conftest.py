@@ -1,19 +1,16 @@
-"""The REST API of one node over a real socket, on each engine in turn, without a dispatcher: mail stays queued."""
+"""The REST API of one node over a real socket, on each engine in turn."""
 
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
-from admin_api.app import build_app
 from admin_api.probes import QueueGauges, Readiness
-from admin_api.server import HttpServer
-from admin_api.services import AccountTrouble, ApiSettings, Services
+from admin_api.services import Services
 from admin_api.uncut import Uncut
-from relay.crypto import Keyring, digest
+from relay.crypto import Keyring
 from relay.ingress.accept import Door, DoorSettings
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
@@ -23,35 +20,16 @@ from relay.store.directory import Directory
 from relay.store.messages import MessageStore
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
-
-ADMIN_TOKEN = "admin-token-of-the-tests"
-MAX_MESSAGE_BYTES = 200_000
-
-SETTINGS = ApiSettings(
-    admin_token_digest=digest(ADMIN_TOKEN),
-    host_name="relay.test",
-    max_body_bytes=400_000,
-    max_message_bytes=MAX_MESSAGE_BYTES,
+from tests.api.serving import (
+    ADMIN_TOKEN,
+    MAX_MESSAGE_BYTES,
+    SETTINGS,
+    Api,
+    Json,
+    Message,
+    close,
+    serve,
 )
-
-
-@dataclass
-class Api:
-    """A served API. `admin`, `acme` and `rival` are clients with the token of that name, `nobody` has none."""
-
-    services: Services
-    server: HttpServer
-    url: str
-    woken: list[str | None]
-    troubles: list[AccountTrouble]
-    keys: dict[str, str] = field(default_factory=dict)
-    clients: list[httpx.AsyncClient] = field(default_factory=list)
-
-    def client(self, token: str | None) -> httpx.AsyncClient:
-        headers = {} if token is None else {"X-API-Token": token}
-        client = httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=20)
-        self.clients.append(client)
-        return client
 
 
 def door_settings() -> DoorSettings:
@@ -102,22 +80,6 @@ def services(db: Database, spool: Spool) -> Services:
     )
 
 
-async def serve(services: Services) -> Api:
-    woken: list[str | None] = []
-    troubles: list[AccountTrouble] = []
-    services = replace(services, wake=woken.append, accounts_in_trouble=lambda: troubles)
-    server = HttpServer(build_app(services), services.uncut)
-    await server.start("127.0.0.1", 0)
-    host, port = server.address
-    return Api(services, server, f"http://{host}:{port}", woken, troubles)
-
-
-async def close(api: Api) -> None:
-    for client in api.clients:
-        await client.aclose()
-    await api.server.stop(2)
-
-
 @pytest.fixture
 async def bare(services: Services) -> AsyncIterator[Api]:
     """An API without any tenant."""
@@ -156,10 +118,6 @@ def acme(api: Api) -> httpx.AsyncClient:
 @pytest.fixture
 def rival(api: Api) -> httpx.AsyncClient:
     return api.client(api.keys["rival"])
-
-
-Json = dict[str, Any]
-Message = Callable[..., Json]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from admin_api.probes import Readiness
 from admin_api.services import AccountTrouble, Services
 from relay.crypto import digest
 from relay.errors import StoreFull, StoreUnavailable
-from tests.api.conftest import SETTINGS, Api, Message, close, serve
+from tests.api.serving import SETTINGS, Api, Message, close, serve
 
 
 async def test_health_needs_no_token(nobody: httpx.AsyncClient) -> None:

@@ -16,6 +16,7 @@ from tests.fakes.upstream import FakeUpstream
 from tests.waiting import until
 
 QUICK = {
+    "smtp.listen": "127.0.0.1:0",
     "retry.waits_s": [0.2, 0.4],
     "retry.jitter": 0,
     "dispatch.poll_s": 0.05,
@@ -34,6 +35,12 @@ class Relay:
 
     def __init__(self, node: Node) -> None:
         self.node = node
+        self.is_stopped = False
+
+    async def stop(self) -> None:
+        if not self.is_stopped:
+            self.is_stopped = True
+            await self.node.stop()
 
     async def tenant(self, tenant_id: str, **changes: object) -> None:
         tenant = replace(Tenant(tenant_id, tenant_id.title()), **changes)  # type: ignore[arg-type]
@@ -76,6 +83,14 @@ class Relay:
         await until(reached, timeout_s=timeout_s)
         return await self.view(pk)
 
+    async def rests(self) -> None:
+        """Wait until an account is in trouble."""
+
+        async def in_trouble() -> bool:
+            return bool(self.node.dispatcher.troubled)
+
+        await until(in_trouble)
+
     async def kinds(self, pk: str) -> list[str]:
         return [event.kind for event in await self.node.stores.messages.events(pk)]
 
@@ -93,17 +108,17 @@ async def open_node(home: Path, url: str, **overrides: object) -> Node:
 @pytest.fixture
 async def start_node(database_url: str, tmp_path: Path) -> AsyncIterator[StartNode]:
     """Start nodes on one database; each is stopped in the end."""
-    nodes: list[Node] = []
+    relays: list[Relay] = []
 
     async def start(**overrides: object) -> Relay:
         node = await open_node(tmp_path / "home", database_url, **overrides)
-        nodes.append(node)
+        relays.append(Relay(node))
         await node.start()
-        return Relay(node)
+        return relays[-1]
 
     yield start
-    for node in nodes:
-        await node.stop()
+    for relay in reversed(relays):
+        await relay.stop()
 
 
 @pytest.fixture

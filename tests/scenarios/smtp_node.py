@@ -16,6 +16,7 @@ from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
 from relay.store.accounts import AccountStore
 from relay.store.credentials import CredentialStore
+from relay.store.database import Query, Script
 from relay.store.directory import Directory
 from relay.store.migrate import migrate
 from relay.store.spool import Spool
@@ -69,6 +70,7 @@ class SmtpNode:
     credentials: CredentialStore
     tenants: TenantStore
     door: Door
+    authenticator: Authenticator
     metrics: Metrics
     listener: SmtpListener
     ports: Mapping[Endpoint, int]
@@ -95,13 +97,22 @@ class SmtpNode:
             for r in rows
         ]
 
+    async def break_database(self) -> None:
+        """Take away the tables of recipients and logins, so that what needs them fails."""
+
+        def script() -> Script[None]:
+            yield Query("DROP TABLE recipients")
+            yield Query("DROP TABLE credentials")
+
+        await self.database.write(script)
+
     async def _recipients(self, pk: str) -> tuple[str, ...]:
         sql = "SELECT address FROM recipients WHERE message_pk = $1 ORDER BY n"
         return tuple(row["address"] for row in await self.database.fetch(sql, pk))
 
 
 CLEAR = Endpoint("127.0.0.1", 0, require_tls=False)
-STARTTLS = Endpoint("localhost", 0, require_tls=True)
+STARTTLS = Endpoint("127.0.0.1", 0, require_tls=True)
 INSIDE_TLS = Endpoint("127.0.0.1", 0, require_tls=True, implicit_tls=True)
 
 
@@ -113,7 +124,9 @@ def changed(settings: SmtpSettings, changes: Mapping[str, object]) -> SmtpSettin
 
 
 @asynccontextmanager
-async def smtp_node(folder: Path, **changes: object) -> AsyncIterator[SmtpNode]:
+async def smtp_node(
+    folder: Path, *, min_free_disk_bytes: int = 0, **changes: object
+) -> AsyncIterator[SmtpNode]:
     settings = changed(with_certificate(SETTINGS, folder), changes)
     database = await open_sqlite(folder / "pillarbox.db")
     await migrate(database)
@@ -128,13 +141,15 @@ async def smtp_node(folder: Path, **changes: object) -> AsyncIterator[SmtpNode]:
     for login in LOGINS:
         await credentials.save(login)
     metrics = Metrics()
-    door = Door(spool, directory, metrics, door_settings(settings))
+    limits = replace(door_settings(settings, folder), min_free_disk_bytes=min_free_disk_bytes)
+    door = Door(spool, directory, metrics, limits)
     authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=0.001))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()
     ports = {endpoint: port for endpoint, _, port in listener.addresses}
+    node = SmtpNode(database, credentials, tenants, door, authenticator, metrics, listener, ports)
     try:
-        yield SmtpNode(database, credentials, tenants, door, metrics, listener, ports)
+        yield node
     finally:
         await listener.stop(5)
         await spool.close()
@@ -145,12 +160,10 @@ def with_certificate(settings: SmtpSettings, folder: Path) -> SmtpSettings:
     cert, key = folder / "cert.pem", folder / "key.pem"
     cert.write_bytes(b"".join(blob.bytes() for blob in CERTIFICATE.cert_chain_pems))
     key.write_bytes(CERTIFICATE.private_key_pem.bytes())
-    return replace(
-        settings, tls_cert=cert, tls_key=key, endpoints=(CLEAR, STARTTLS, INSIDE_TLS)
-    )
+    return replace(settings, tls_cert=cert, tls_key=key, endpoints=(CLEAR, STARTTLS, INSIDE_TLS))
 
 
-def door_settings(settings: SmtpSettings) -> DoorSettings:
+def door_settings(settings: SmtpSettings, disk: Path) -> DoorSettings:
     return DoorSettings(
         host_name=settings.host_name,
         max_message_bytes=settings.max_message_bytes,
@@ -158,5 +171,5 @@ def door_settings(settings: SmtpSettings) -> DoorSettings:
         max_header_fields=1000,
         max_hops=50,
         min_free_disk_bytes=0,
-        disk=None,
+        disk=disk,
     )

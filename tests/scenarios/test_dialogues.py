@@ -20,7 +20,8 @@ Lines of the client that follow each other are one segment on the wire.
 import asyncio
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,7 @@ FILES = sorted(path.stem for path in FOLDER.glob("*.txt"))
 WAIT_S = 10.0
 HANDSHAKE = "STARTTLS handshake"
 ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
+ADDED = re.compile(rb"(?:(?:Received|Date|Message-ID): [^\n]*\n(?:\t[^\n]*\n)*)+")
 ESCAPED = {"r": b"\r", "n": b"\n", "0": b"\0", "t": b"\t", "\\": b"\\"}
 
 
@@ -77,9 +79,9 @@ def lines(path: Path) -> Iterator[tuple[str, str, str]]:
         if line.startswith("---"):
             yield "break", "", at
         elif line and line != "#":
-            kind, colon, text = line.partition(": ")
+            kind, colon, text = line.partition(":")
             assert colon, f"{at}: {line!r} is no step"
-            yield kind, text, at
+            yield kind, text.removeprefix(" "), at
 
 
 def pairs(text: str) -> Iterator[tuple[str, str]]:
@@ -114,14 +116,6 @@ class Client:
         self._reader = reader
         self._writer = writer
         self._segment = b""
-
-    @classmethod
-    async def connect(cls, node: SmtpNode, port: str) -> "Client":
-        if port == "tls":
-            context = client_context()
-            return cls(*await asyncio.open_connection("127.0.0.1", node.tls_port, ssl=context))
-        number = node.port if port == "starttls" else node.clear_port
-        return cls(*await asyncio.open_connection("127.0.0.1", number))
 
     async def take(self, step: Step) -> None:
         async with asyncio.timeout(WAIT_S):
@@ -162,9 +156,17 @@ class Client:
         assert line.endswith(b"\r\n") or not line, line
         return line[:-2].decode() if line else "(closed)"
 
-    async def close(self) -> None:
-        self._writer.close()
-        await asyncio.gather(self._writer.wait_closed(), return_exceptions=True)
+
+@asynccontextmanager
+async def connected(node: SmtpNode, port: str) -> AsyncIterator[Client]:
+    number = {"tls": node.tls_port, "starttls": node.port, "clear": node.clear_port}[port]
+    wrapped = client_context() if port == "tls" else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", number, ssl=wrapped)
+    try:
+        yield Client(reader, writer)
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
 
 
 def client_context() -> ssl.SSLContext:
@@ -177,14 +179,15 @@ def client_context() -> ssl.SSLContext:
 async def test_the_server_leads_the_dialogue(name: str, tmp_path: Path) -> None:
     dialogue = read(name)
     async with smtp_node(tmp_path, **dialogue.setup) as node:
-        client = await Client.connect(node, dialogue.port)
-        for step in dialogue.steps:
-            await client.take(step)
-        await client.send()
-        await client.close()
+        async with connected(node, dialogue.port) as client:
+            for step in dialogue.steps:
+                await client.take(step)
+            await client.send()
         stored = await node.stored()
     assert len(stored) == dialogue.stored
     if dialogue.content is not None:
         assert stored[-1].content.endswith(b"\r\n" + dialogue.content)
         head, _, _ = stored[-1].content.partition(dialogue.content)
-        assert re.fullmatch(rb"(?:(?:Received|Date|Message-ID): (?:[^\n]*\n)(?:\t[^\n]*\n)*)+", head)
+        assert re.fullmatch(
+            rb"(?:(?:Received|Date|Message-ID): (?:[^\n]*\n)(?:\t[^\n]*\n)*)+", head
+        )

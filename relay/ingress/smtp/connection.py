@@ -75,7 +75,8 @@ class Connection(SMTP):
         self.peer_ip = ip_of(transport.get_extra_info("peername"))
         self.wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self.wire)
-        self.connections.add(self, cast("asyncio.Task[None]", self._handler_coroutine))
+        self.connections.add(self)
+        self.connections.keep(cast("asyncio.Task[None]", self._handler_coroutine))
 
     def data_received(self, data: bytes) -> None:
         self.inbox.feed(data)

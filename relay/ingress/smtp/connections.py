@@ -41,10 +41,9 @@ class Connections:
     def __len__(self) -> int:
         return len(self._guests)
 
-    def add(self, guest: Guest, task: "asyncio.Task[None]") -> None:
+    def add(self, guest: Guest) -> None:
         self._guests.add(guest)
         self._per_ip[guest.peer_ip] += 1
-        self._keep(task)
 
     def remove(self, guest: Guest) -> None:
         self._guests.discard(guest)
@@ -61,7 +60,7 @@ class Connections:
     async def uncut(self, work: Coroutine[Any, Any, T]) -> T:
         """Do something that must end well even if the one who waits for it goes away."""
         task = asyncio.get_running_loop().create_task(work)
-        self._keep(task)
+        self.keep(task)
         return await asyncio.shield(task)
 
     async def close(self, budget_s: float) -> None:
@@ -76,7 +75,8 @@ class Connections:
         while self._tasks:
             await asyncio.wait(self._tasks)
 
-    def _keep(self, task: "asyncio.Task[Any]") -> None:
+    def keep(self, task: "asyncio.Task[Any]") -> None:
+        """Wait for this task before the end."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -1,0 +1,136 @@
+"""Tests with real servers and clients; `@pytest.mark.peers("postfix", "swaks")` says which.
+
+Where a peer is not installed its tests are skipped and say so, so that plain `pytest` passes
+anywhere; with PILLARBOX_REQUIRE_PEERS set they fail instead.
+"""
+
+import os
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+import trustme
+
+from relay.crypto import digest
+from relay.model import Credential, SecretKind
+from tests.fakes.upstream import FakeUpstream
+from tests.peers.postfix import Postfix
+from tests.scenarios.conftest import Relay, open_node
+
+REQUIRED = bool(os.environ.get("PILLARBOX_REQUIRE_PEERS"))
+USER = "billing"
+PASSWORD = "a secret of the relay"
+
+
+def lacks_postfix() -> str | None:
+    programs = [name for name in ("postfix", "dovecot", "doveadm") if not shutil.which(name)]
+    if programs:
+        return f"{', '.join(programs)} not installed"
+    return "Postfix starts as root only" if os.geteuid() != 0 else None
+
+
+def lacks_swaks() -> str | None:
+    if shutil.which("swaks") is None:
+        return "swaks not installed"
+    has_tls = subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], capture_output=True, check=False)
+    return "swaks has no TLS (Net::SSLeay)" if has_tls.returncode else None
+
+
+def lacks_nodemailer() -> str | None:
+    node = shutil.which("node")
+    if node is None:
+        return "node not installed"
+    found = subprocess.run(
+        [node, "-e", "require.resolve('nodemailer')"], capture_output=True, check=False
+    )
+    return "nodemailer not installed where NODE_PATH says" if found.returncode else None
+
+
+PEERS = {"postfix": lacks_postfix, "swaks": lacks_swaks, "nodemailer": lacks_nodemailer}
+
+
+@cache
+def lack(peer: str) -> str | None:
+    """Say why a peer cannot be used, None when it can."""
+    return PEERS[peer]()
+
+
+def lacks(item: pytest.Item) -> list[str]:
+    named = {peer: None for marker in item.iter_markers("peers") for peer in marker.args}
+    return [reason for peer in named if (reason := lack(peer))]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if not REQUIRED and (reasons := lacks(item)):
+            item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if REQUIRED and (reasons := lacks(item)):
+        pytest.fail("; ".join(reasons), pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def postfix() -> Iterator[Postfix]:
+    with Postfix() as server:
+        yield server
+
+
+@pytest.fixture
+async def mailbox(postfix: Postfix) -> AsyncIterator[FakeUpstream]:
+    """Where the mail that Postfix took ends."""
+    server = FakeUpstream()
+    await server.start(postfix.mailbox_port)
+    yield server
+    await server.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a client is told of the relay; `port` takes a login after STARTTLS only."""
+
+    port: int
+    tls_port: int
+    ca_file: Path
+    user: str = USER
+    password: str = PASSWORD
+
+
+@pytest.fixture
+async def relay(tmp_path: Path) -> AsyncIterator[Relay]:
+    """A whole node on SQLite, open to SMTP with STARTTLS and inside TLS, and its tenant `acme`."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    leaf = authority.issue_cert("localhost")
+    leaf.private_key_pem.write_to_path(tmp_path / "key.pem")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
+    node = await open_node(
+        tmp_path / "home",
+        f"sqlite:{tmp_path / 'pillarbox.db'}",
+        **{
+            "smtp.listen": "127.0.0.1:0",
+            "smtp.tls_listen": "127.0.0.1:0",
+            "smtp.require_tls": True,
+            "smtp.tls_cert": str(tmp_path / "cert.pem"),
+            "smtp.tls_key": str(tmp_path / "key.pem"),
+        },
+    )
+    await node.start()
+    relay = Relay(node)
+    await relay.tenant("acme")
+    yield relay
+    await node.stop()
+
+
+@pytest.fixture
+async def doors(relay: Relay, tmp_path: Path) -> Doors:
+    """The relay's doors, with a login that opens them."""
+    login = Credential(USER, "acme", SecretKind.SHA256, digest(PASSWORD))
+    await relay.node.stores.credentials.save(login)
+    ports = {endpoint.implicit_tls: port for endpoint, _, port in relay.node.smtp.addresses}
+    return Doors(ports[False], ports[True], tmp_path / "ca.pem")
