@@ -19,7 +19,8 @@ text-align:left;vertical-align:top}small{color:#555}nav a{display:inline-block;m
 small{color:#aaa}td,th{border-color:#333}a{color:#8ab4f8}}
 """
 _INTRODUCTION = """
-<p>JSON in and out. Send the token as <code>X-API-Token</code> or <code>Authorization: Bearer</code>:
+<p>JSON in and out. Send the token as <code>X-API-Token</code> or
+<code>Authorization: Bearer</code>:
 the admin token, or a tenant's API key, which reaches that tenant only. Errors are
 <code>{"detail": …}</code>. Times are Unix seconds. Machines read
 <a href="/openapi.json">/openapi.json</a>.</p>

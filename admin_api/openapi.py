@@ -43,7 +43,7 @@ def document(routes: Sequence[Route], version: str) -> Json:
 
 def _schemas(routes: Sequence[Route]) -> Mapping[str, Json]:
     taken = {model for route in routes for model in (route.body, route.query) if model}
-    given = {Failure, *(route.answer for route in routes if route.answer)}
+    given: set[type[Model]] = {Failure, *(route.answer for route in routes if route.answer)}
     wanted: list[tuple[type[Model], JsonSchemaMode]] = [(model, "validation") for model in taken]
     wanted += [(model, "serialization") for model in given]
     _, found = models_json_schema(wanted, ref_template=_REF)

@@ -117,7 +117,11 @@ class Session(asyncio.Protocol):
 
     async def reset(self, timeout_s: float) -> bool:
         """Probe the connection with RSET, which also ends an envelope that was left open."""
-        await self._say(b"RSET\r\n", 1, self._loop.time() + timeout_s)
+        try:
+            await self._say(b"RSET\r\n", 1, self._loop.time() + timeout_s)
+        except BaseException:
+            self.abort("given up half way")
+            raise
         if not self._replies or self._replies[0].code != 250:
             self.abort("RSET refused")
         self.needs_reset = False

@@ -50,7 +50,11 @@ def lacks_nodemailer() -> str | None:
     return "nodemailer not installed where NODE_PATH says" if found.returncode else None
 
 
-PEERS = {"postfix": lacks_postfix, "swaks": lacks_swaks, "nodemailer": lacks_nodemailer}
+def lacks_strace() -> str | None:
+    return None if shutil.which("strace") else "strace not installed"
+
+
+PEERS = {"strace": lacks_strace, "postfix": lacks_postfix, "swaks": lacks_swaks, "nodemailer": lacks_nodemailer}
 
 
 @cache

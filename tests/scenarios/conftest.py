@@ -9,7 +9,7 @@ import pytest
 from relay.app import Node
 from relay.config import Config, ensure_secrets
 from relay.ingress.accept import Origin, Submission
-from relay.model import Account, Ingress, Recipient, Tenant
+from relay.model import Account, Ingress, Recipient, State, Tenant
 from relay.store.messages import MessageView
 from relay.store.queue.accept import Accepted
 from tests.fakes.upstream import FakeUpstream
@@ -82,6 +82,14 @@ class Relay:
 
         await until(reached, timeout_s=timeout_s)
         return await self.view(pk)
+
+    async def settled_in(self, tenant_id: str, pk: str) -> None:
+        """Wait until another tenant's mail is sent."""
+
+        async def sent() -> bool:
+            return {r.state for r in (await self.view(pk, tenant_id)).recipients} == {State.SENT}
+
+        await until(sent)
 
     async def rests(self) -> None:
         """Wait until an account is in trouble."""

@@ -125,7 +125,7 @@ def changed(settings: SmtpSettings, changes: Mapping[str, object]) -> SmtpSettin
 
 @asynccontextmanager
 async def smtp_node(
-    folder: Path, *, min_free_disk_bytes: int = 0, **changes: object
+    folder: Path, *, min_free_disk_bytes: int = 0, first_wait_s: float = 0.001, **changes: object
 ) -> AsyncIterator[SmtpNode]:
     settings = changed(with_certificate(SETTINGS, folder), changes)
     database = await open_sqlite(folder / "pillarbox.db")
@@ -143,7 +143,7 @@ async def smtp_node(
     metrics = Metrics()
     limits = replace(door_settings(settings, folder), min_free_disk_bytes=min_free_disk_bytes)
     door = Door(spool, directory, metrics, limits)
-    authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=0.001))
+    authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=first_wait_s))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()
     ports = {endpoint: port for endpoint, _, port in listener.addresses}

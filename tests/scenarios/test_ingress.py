@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from relay.errors import ConfigError
 from relay.ingress.smtp import Endpoint, SmtpListener
@@ -188,8 +189,9 @@ async def test_dsn_parameters_are_stored_as_given(tmp_path: Path) -> None:
         assert (await raw.say("\r\n.")).startswith("250")
         (message,) = await node.database.fetch("SELECT ret, envid FROM messages")
         (recipient,) = await node.database.fetch("SELECT notify, orcpt FROM recipients")
-    assert tuple(message) == ("HDRS", "Qq+2B1")
-    assert tuple(recipient) == ("SUCCESS,DELAY", "rfc822;X@There.test")
+    assert (message["ret"], message["envid"]) == ("HDRS", "Qq+2B1")
+    assert recipient["notify"] == "SUCCESS,DELAY"
+    assert recipient["orcpt"] == "rfc822;X@There.test"
 
 
 @pytest.mark.peers
@@ -372,6 +374,38 @@ async def test_stopping_waits_no_longer_than_its_budget(tmp_path: Path) -> None:
         await node.listener.stop(0.1)
         assert time.monotonic() - started < 5
         assert await busy.reader.read() == b""
+
+
+async def test_stopping_does_not_wait_for_a_guesser(tmp_path: Path) -> None:
+    async with smtp_node(tmp_path, first_wait_s=30) as node, client(node.clear_port) as guesser:
+        await guesser.hear()
+        await guesser.say("EHLO client.test")
+        await guesser.say("AUTH PLAIN AGFubgB3cm9uZyE=")
+        guesser.writer.write(b"AUTH PLAIN AGFubgB3cm9uZyE=\r\n")
+        started = time.monotonic()
+        await node.listener.stop(0.1)
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+@pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""])
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_broken_handshake_gives_its_place_back(
+    loop: Callable[[], asyncio.AbstractEventLoop], said: bytes, resets: bool, tmp_path: Path
+) -> None:
+    async def scenario() -> None:
+        async with smtp_node(tmp_path, max_connections=1) as node:
+            async with client(node.clear_port) as raw:
+                await raw.hear()
+                assert (await raw.say("STARTTLS")).startswith("220")
+                raw.writer.write(said)
+                await raw.writer.drain()
+                if resets:
+                    raw.reset()
+            await until(lambda: is_welcome(node))
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(scenario())
 
 
 async def test_a_new_certificate_is_taken_up_without_a_restart(tmp_path: Path) -> None:

@@ -377,6 +377,20 @@ async def test_a_connection_that_fails_its_probe_is_replaced(answer: Any) -> Non
         assert fake.connections == 2
 
 
+async def test_a_probe_that_is_cancelled_leaves_nothing_open() -> None:
+    clock = Clock()
+    async with FakeUpstream(hang_at="RSET") as fake, pool_of(clock=clock) as pool:
+        await pool.release(await pool.acquire(fake.account()))
+        clock.now += SETTINGS.probe_after_s + 1
+        task = asyncio.create_task(pool.acquire(fake.account()))
+        await fake.wait_for_command("RSET")
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await fake.wait_until_closed()
+        assert pool.open_count == 0
+
+
 async def test_an_envelope_left_open_is_reset_before_the_next_mail() -> None:
     rules: dict[str, Rule] = {"RCPT": ["550 5.1.1 who?"]}
     async with FakeUpstream(extensions=LOCKSTEP, on=rules) as fake, pool_of() as pool:

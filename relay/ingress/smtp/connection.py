@@ -1,6 +1,6 @@
 """One client: its commands one after the other, our replies in their order, and its limits.
 
-The home of aiosmtpd. We keep its session and its way of finding a command's method; reading,
+The home of aiosmtpd. We keep its protocol, its session and its `smtp_<VERB>` methods; reading,
 replying and ending are ours, because its own would take bare LF for a line end, tell clients the
 text of our exceptions, keep a client that says NOOP for ever, and cancel what is being stored when
 the client drops.
@@ -46,10 +46,6 @@ NO_HOOKS = _NoHooks()
 
 
 class Connection(SMTP):
-    # aiosmtpd looks at each attribute of itself at each connection, which costs more than a mail.
-    # A subclass names its commands here.
-    COMMANDS: tuple[str, ...] = ()
-
     def __init__(
         self, settings: SmtpSettings, endpoint: Endpoint, connections: Connections
     ) -> None:
@@ -66,7 +62,8 @@ class Connection(SMTP):
         self._errors = 0
 
     def __dir__(self) -> tuple[str, ...]:
-        return self.COMMANDS
+        """Show nothing: aiosmtpd looks at each attribute at each connection, and that is slow."""
+        return ()
 
     # The transport's side.
 
@@ -75,8 +72,9 @@ class Connection(SMTP):
         self.peer_ip = ip_of(transport.get_extra_info("peername"))
         self.wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self.wire)
+        self._talk = cast("asyncio.Task[None]", self._handler_coroutine)
         self.connections.add(self)
-        self.connections.keep(cast("asyncio.Task[None]", self._handler_coroutine))
+        self.connections.keep(self._talk)
 
     def data_received(self, data: bytes) -> None:
         self.inbox.feed(data)
@@ -90,7 +88,6 @@ class Connection(SMTP):
         # Not aiosmtpd's, which cancels the session, but that of its base.
         super(SMTP, self).connection_lost(error)
         self.inbox.end()
-        self.connections.remove(self)
 
     def _reset_timeout(self, duration: float | None = None) -> None:
         """Set no timer: each wait has its own deadline."""
@@ -121,6 +118,7 @@ class Connection(SMTP):
 
     def cut(self) -> None:
         self.wire.abort()
+        self._talk.cancel()
 
     # The session's side.
 
@@ -130,6 +128,8 @@ class Connection(SMTP):
             with suppress(Gone):
                 await self._leave(await self._converse())
         finally:
+            # Here, not in connection_lost: that is not called when a handshake is broken off.
+            self.connections.remove(self)
             self.wire.close()
 
     async def _converse(self) -> str:
@@ -164,7 +164,7 @@ class Connection(SMTP):
 
     async def _obey(self, line: bytes) -> None:
         verb, argument = command(line)
-        method = self._smtp_methods.get(verb)
+        method = getattr(self, f"smtp_{verb}", None)
         if method is None:
             raise unknown(verb)
         await method(argument)

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 from collections import Counter
 from collections.abc import Coroutine
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ class Guest(Protocol):
         ...
 
     def cut(self) -> None:
-        """Close now, whatever is under way."""
+        """Close now, whatever is under way; what is being stored is not part of it."""
         ...
 
 
@@ -81,14 +82,18 @@ class Connections:
         task.add_done_callback(self._tasks.discard)
 
 
+@lru_cache(maxsize=1024)
 def is_loopback(ip: str) -> bool:
     return bool(ip) and ipaddress.ip_address(ip).is_loopback
 
 
 def ip_of(peer: object) -> str:
     """Return the address in a peer name; "" for a Unix socket. IPv4 in IPv6 is IPv4."""
-    if not isinstance(peer, tuple):
-        return ""
-    address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    return _unmapped(peer[0]) if isinstance(peer, tuple) else ""
+
+
+@lru_cache(maxsize=1024)
+def _unmapped(text: str) -> str:
+    address = ipaddress.ip_address(text.partition("%")[0])
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return str(mapped or address)

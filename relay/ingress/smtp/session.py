@@ -295,6 +295,3 @@ class Session(Connection):
 
     async def smtp_QUIT(self, _argument: str) -> None:
         raise Hangup("221 2.0.0 Bye")
-
-
-Session.COMMANDS = tuple(name for name in vars(Session) if name.startswith("smtp_"))

@@ -1,0 +1,183 @@
+"""Kill -9 under load: what was acknowledged is delivered, and what may have been delivered twice says so."""
+
+import asyncio
+import random
+import re
+import secrets
+from collections import Counter
+from pathlib import Path
+
+import aiosmtplib
+import httpx
+import pytest
+
+from tests.fakes.upstream import FakeUpstream
+from tests.process import ServeProcess
+from tests.waiting import until
+
+KILLS = 20
+SESSIONS = 4
+
+
+class Ledger:
+    """What clients were told: each token is the local part of one mail's recipient."""
+
+    def __init__(self) -> None:
+        self.acknowledged: dict[str, str] = {}
+        self.in_doubt: set[str] = set()
+
+    def new(self) -> str:
+        token = f"t{secrets.token_hex(16)}"
+        self.in_doubt.add(token)
+        return token
+
+    def acknowledge(self, token: str, key: str) -> None:
+        self.in_doubt.discard(token)
+        self.acknowledged[token] = key
+
+
+async def send_by_smtp(serve: ServeProcess, password: str, ledger: Ledger) -> None:
+    """Send one mail after another on one connection, for as long as it holds."""
+    client = aiosmtplib.SMTP(
+        hostname="127.0.0.1", port=serve.smtp_port, start_tls=False, timeout=5, local_hostname="t"
+    )
+    try:
+        await client.connect()
+        await client.login("app", password)
+        while True:
+            token = ledger.new()
+            mail = f"Subject: {token}\r\n\r\n{'x' * 2000}\r\n"
+            _, reply = await client.sendmail("app@acme.test", f"{token}@sink.test", mail)
+            match = re.search(r"queued as (\S+)", reply)
+            assert match
+            ledger.acknowledge(token, match[1])
+    finally:
+        client.close()
+
+
+async def send_by_rest(serve: ServeProcess, ledger: Ledger) -> None:
+    while True:
+        token = ledger.new()
+        message = {
+            "id": token,
+            "tenant_id": "acme",
+            "account_id": "main",
+            "from": "app@acme.test",
+            "to": f"{token}@sink.test",
+            "subject": token,
+            "body": "x" * 2000,
+        }
+        answer = await serve.client.post("/commands/add-messages", json={"messages": [message]})
+        if answer.status_code == 200 and answer.json()["queued"] == 1:
+            ledger.acknowledge(token, token)
+
+
+async def load(serve: ServeProcess, password: str, ledger: Ledger) -> None:
+    """Keep sending whatever happens to the server; a lost connection is opened again."""
+
+    async def again(send_once: object) -> None:
+        while True:
+            try:
+                await send_once()  # type: ignore[operator]
+            except (aiosmtplib.SMTPException, httpx.TransportError, OSError):
+                await asyncio.sleep(0.02)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(SESSIONS):
+            group.create_task(again(lambda: send_by_smtp(serve, password, ledger)))
+            group.create_task(again(lambda: send_by_rest(serve, ledger)))
+
+
+async def prepare(serve: ServeProcess, upstream: FakeUpstream) -> str:
+    """Make the tenant, the account and the login; return its password."""
+    await serve.post("/tenant", {"id": "acme"})
+    account = {"tenant_id": "acme", "id": "main", "host": "127.0.0.1", "port": upstream.port}
+    await serve.post("/account", {**account, "use_tls": False, "max_connections": 8})
+    made = await serve.post("/credential", {"tenant_id": "acme", "username": "app"})
+    return str(made["password"])
+
+
+async def is_flagged(serve: ServeProcess, key: str) -> bool:
+    answer = await serve.client.get(f"/messages/{key}", params={"tenant_id": "acme"})
+    return any(event["data"].get("possible_duplicate") for event in answer.json()["events"])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_no_acknowledged_mail_is_lost_by_kills_at_random(
+    database_url: str, tmp_path: Path
+) -> None:
+    chance = random.Random(7)
+    ledger = Ledger()
+    async with FakeUpstream(keeps_content=False) as upstream:
+        # A little time between dot and answer, so that kills fall into it too.
+        upstream.delays["DOT"] = 0.005
+        async with ServeProcess(tmp_path / "home", database_url) as serve:
+            password = await prepare(serve, upstream)
+            clients = asyncio.create_task(load(serve, password, ledger))
+            for _ in range(KILLS):
+                await asyncio.sleep(chance.uniform(0.05, 0.8))
+                await serve.kill()
+                await serve.start()
+            await asyncio.sleep(0.5)
+            clients.cancel()
+            await asyncio.gather(clients, return_exceptions=True)
+
+            def missing() -> set[str]:
+                there = {m.recipients[0].partition("@")[0] for m in upstream.received}
+                return set(ledger.acknowledged) - there
+
+            async def complete() -> bool:
+                return not missing()
+
+            await until(complete, timeout_s=60, every_s=0.2)
+            await drained(serve)
+            counts = Counter(m.recipients[0].partition("@")[0] for m in upstream.received)
+            repeated = [token for token, count in counts.items() if count > 1]
+            assert len(ledger.acknowledged) > 100
+            assert set(counts) <= set(ledger.acknowledged) | ledger.in_doubt
+            assert max(counts.values()) <= 2
+            for token in repeated:
+                assert await is_flagged(serve, ledger.acknowledged.get(token, token)), token
+            assert await serve.terminate() == 0
+
+
+async def drained(serve: ServeProcess) -> None:
+    """Wait until nothing waits any more."""
+
+    async def nothing_waits() -> bool:
+        answer = await serve.client.get("/messages", params={"tenant_id": "acme", "active_only": "true"})
+        return not answer.json()["messages"]
+
+    await until(nothing_waits, timeout_s=30, every_s=0.2)
+
+
+async def test_what_a_killed_node_had_leased_is_sent_as_soon_as_it_starts_again(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with FakeUpstream(hang_at="DATA") as upstream:
+        async with ServeProcess(tmp_path / "home", database_url) as serve:
+            await prepare(serve, upstream)
+            for n in range(20):
+                await serve.post("/commands/add-messages", {"messages": [message(n)]})
+            await upstream.wait_for_command("DATA")
+            await serve.kill()
+            upstream.on["DATA"] = None
+            await serve.start()
+            await upstream.wait_for(20, 15)
+            await drained(serve)
+            counts = Counter(m.recipients[0] for m in upstream.received)
+            assert len(counts) == 20
+            assert await serve.terminate() == 0
+
+
+def message(n: int) -> dict[str, object]:
+    return {
+        "id": f"m{n}",
+        "tenant_id": "acme",
+        "account_id": "main",
+        "from": "app@acme.test",
+        "to": f"r{n}@sink.test",
+        "subject": "x",
+        "body": "x",
+    }

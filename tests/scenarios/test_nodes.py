@@ -1,0 +1,87 @@
+"""Several nodes on one PostgreSQL: nothing twice, nothing lost, limits kept together."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.upstream import FakeUpstream
+from tests.process import ServeProcess
+from tests.scenarios.conftest import Relay, open_node
+from tests.scenarios.test_crash import drained, message, prepare
+from tests.waiting import until
+
+MAILS = 2000
+LIMITED = 200
+LIMIT = 60
+
+
+@pytest.fixture
+async def two_nodes(postgres_dsn: str, tmp_path: Path) -> AsyncIterator[tuple[Relay, Relay]]:
+    relays = []
+    for name in ("one", "two"):
+        node = await open_node(tmp_path / "home", postgres_dsn, name=name)
+        await node.start()
+        relays.append(Relay(node))
+    yield relays[0], relays[1]
+    for relay in relays:
+        await relay.stop()
+
+
+@pytest.mark.slow
+async def test_two_nodes_send_each_mail_once_and_keep_one_limit_together(
+    two_nodes: tuple[Relay, Relay],
+) -> None:
+    one, two = two_nodes
+    async with FakeUpstream(keeps_content=False) as free, FakeUpstream() as limited:
+        await one.tenant("acme")
+        await one.account(free)
+        await one.account(limited, "limited", limit_per_minute=LIMIT)
+
+        async def send(relay: Relay, count: int, account_id: str, prefix: str) -> None:
+            for number in range(count):
+                await relay.send(f"{prefix}{number}@t.test", account_id=account_id)
+
+        async with asyncio.TaskGroup() as group:
+            for relay, name in ((one, "one"), (two, "two")):
+                for part in range(4):
+                    count = MAILS // 8
+                    group.create_task(send(relay, count, "main", f"{name}-{part}-"))
+                group.create_task(send(relay, LIMITED // 2, "limited", f"{name}-l-"))
+        await free.wait_for(MAILS, 60)
+        await limited.wait_for(LIMIT, 20)
+        counts = Counter(m.recipients for m in free.received)
+        assert len(counts) == MAILS
+        assert max(counts.values()) == 1
+
+        async def quiet() -> bool:
+            rows = await one.node.database.fetch(
+                "SELECT COUNT(*) AS n FROM recipients WHERE state = 'queued'"
+            )
+            return bool(rows[0]["n"] == LIMITED - LIMIT)
+
+        await until(quiet, timeout_s=20)
+        assert len(limited.received) == LIMIT
+        assert max(Counter(m.recipients for m in limited.received).values()) == 1
+        span_s = limited.received[-1].at - limited.received[0].at
+        assert span_s < 60
+
+
+async def test_the_mail_of_a_node_that_died_is_sent_by_the_other(
+    postgres_dsn: str, tmp_path: Path
+) -> None:
+    lease = {"PILLARBOX_DISPATCH_LEASE_S": "2"}
+    async with FakeUpstream(hang_at="DATA") as upstream:
+        async with ServeProcess(tmp_path / "one", postgres_dsn, **lease) as one:
+            await prepare(one, upstream)
+            for n in range(10):
+                await one.post("/commands/add-messages", {"messages": [message(n)]})
+            await upstream.wait_for_command("DATA")
+            await one.kill()
+            upstream.on["DATA"] = None
+            async with ServeProcess(tmp_path / "two", postgres_dsn, **lease) as two:
+                await upstream.wait_for(10, 20)
+                await drained(two)
+                assert len({m.recipients for m in upstream.received}) == 10
