@@ -36,6 +36,10 @@ class BoundedProtocol(HttpProtocol):
         transport.write(BUSY)
         transport.close()
 
+    @property
+    def is_busy(self) -> bool:
+        return self.http is not None and self.http.stage is not Stage.IDLE
+
     def finish(self) -> Task[None] | None:
         """Close when idle, else with the answer that is due; return what is still running."""
         if not self.close_if_idle() and self.http is not None:

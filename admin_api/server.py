@@ -33,6 +33,15 @@ class HttpServer:
         host, port = self._listeners[0].getsockname()[:2]
         return str(host), int(port)
 
+    @property
+    def connection_count(self) -> int:
+        return len(self._connections())
+
+    @property
+    def busy_count(self) -> int:
+        """How many connections have a request under way."""
+        return sum(connection.is_busy for connection in self._connections())
+
     async def start(self, host: str, port: int) -> None:
         """Listen on a port; 0 takes a free one. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -155,7 +155,7 @@ class Authenticator:
         if wait_s:
             await asyncio.sleep(wait_s)
         if login is None or login.credential.secret_kind is not SecretKind.ARGON2ID:
-            await asyncio.sleep(0)
+            await self._spend(password)
         elif await self._is_right(login.credential, password):
             self._backoff.passed(who)
             self._verified.remember(login.credential, password, self._clock())

@@ -22,12 +22,14 @@ from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
     ADMIN_TOKEN,
+    MAIN_ACCOUNT,
     MAX_MESSAGE_BYTES,
     SETTINGS,
     Api,
     Json,
     Message,
     close,
+    open_tenant,
     serve,
 )
 
@@ -91,12 +93,9 @@ async def bare(services: Services) -> AsyncIterator[Api]:
 @pytest.fixture
 async def api(bare: Api) -> Api:
     """An API with the tenants `acme` and `rival`, each with an account `main`."""
-    admin = bare.client(ADMIN_TOKEN)
     for tenant_id in ("acme", "rival"):
-        made = await admin.post("/tenant", json={"id": tenant_id, "name": tenant_id.title()})
-        bare.keys[tenant_id] = made.json()["api_key"]
-        account = {"id": "main", "tenant_id": tenant_id, "host": "up.test", "port": 25}
-        assert (await admin.post("/account", json=account)).status_code == 200
+        client = await open_tenant(bare, tenant_id)
+        assert (await client.post("/account", json=MAIN_ACCOUNT)).status_code == 200
     return bare
 
 

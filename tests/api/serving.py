@@ -12,6 +12,7 @@ from relay.crypto import digest
 
 ADMIN_TOKEN = "admin-token-of-the-tests"
 MAX_MESSAGE_BYTES = 200_000
+MAIN_ACCOUNT = {"id": "main", "host": "up.test", "port": 25}
 
 SETTINGS = ApiSettings(
     admin_token_digest=digest(ADMIN_TOKEN),
@@ -50,6 +51,15 @@ async def serve(services: Services) -> Api:
     await server.start("127.0.0.1", 0)
     host, port = server.address
     return Api(services, server, f"http://{host}:{port}", woken, troubles)
+
+
+async def open_tenant(api: Api, tenant_id: str) -> httpx.AsyncClient:
+    """Make a tenant and return a client with its key."""
+    made = await api.client(ADMIN_TOKEN).post(
+        "/tenant", json={"id": tenant_id, "name": tenant_id.title()}
+    )
+    api.keys[tenant_id] = made.json()["api_key"]
+    return api.client(api.keys[tenant_id])
 
 
 async def close(api: Api) -> None:

@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 import httpx
+
 from tests.api.serving import Api, Json, Message
 
 URL = "/commands/add-messages"

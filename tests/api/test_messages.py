@@ -25,7 +25,9 @@ async def listed(client: httpx.AsyncClient, **query: object) -> list[str]:
 
 
 async def test_a_raw_mail_goes_out_as_it_came_but_for_our_fields(acme: httpx.AsyncClient) -> None:
-    answer = await acme.post("/messages/raw", params={**RAW, "id": "r1"}, content=MAIL, headers=RFC822)
+    answer = await acme.post(
+        "/messages/raw", params={**RAW, "id": "r1"}, content=MAIL, headers=RFC822
+    )
     assert answer.status_code == 200
     (queued,) = answer.json()["messages"]
     assert queued["id"] == "r1"
@@ -87,16 +89,14 @@ async def test_a_raw_mail_without_its_envelope_is_422(acme: httpx.AsyncClient) -
         assert answer.json()["detail"][0]["loc"] == ["query", name]
 
 
-async def test_a_record_has_all_its_fields(
-    acme: httpx.AsyncClient, message: Message
-) -> None:
+async def test_a_record_has_all_its_fields(acme: httpx.AsyncClient, message: Message) -> None:
     await fill(acme, message, 1)
     (record,) = (await acme.get("/messages", params=OF_ACME)).json()["messages"]
     assert set(record) == {
-        *("pk id tenant_id tenant_name account_id priority batch_code deferred_ts".split()),
-        *("sent_ts smtp_ts error_ts error reported_ts bounce_type bounce_code".split()),
-        *("bounce_reason bounce_ts created_at updated_at message is_pec".split()),
-        *("status recipients metadata".split()),
+        *(["pk", "id", "tenant_id", "tenant_name", "account_id", "priority", "batch_code", "deferred_ts"]),
+        *(["sent_ts", "smtp_ts", "error_ts", "error", "reported_ts", "bounce_type", "bounce_code"]),
+        *(["bounce_reason", "bounce_ts", "created_at", "updated_at", "message", "is_pec"]),
+        *(["status", "recipients", "metadata"]),
     }
     assert (record["tenant_name"], record["status"]) == ("Acme", "queued")
     assert record["recipients"] == [
@@ -129,9 +129,7 @@ async def test_history_comes_when_it_is_asked_for(
     assert [event["event"] for event in record["history"]] == ["accepted"]
 
 
-async def test_one_message_comes_with_its_story(
-    acme: httpx.AsyncClient, message: Message
-) -> None:
+async def test_one_message_comes_with_its_story(acme: httpx.AsyncClient, message: Message) -> None:
     await fill(acme, message, 1)
     record = (await acme.get("/messages/m0", params=OF_ACME)).json()
     assert record["id"] == "m0"
@@ -173,9 +171,7 @@ async def test_a_list_without_limit_is_whole_and_in_order(
     assert await listed(acme) == [f"m{n}" for n in range(450)]
 
 
-async def test_pages_follow_each_other_by_cursor(
-    acme: httpx.AsyncClient, message: Message
-) -> None:
+async def test_pages_follow_each_other_by_cursor(acme: httpx.AsyncClient, message: Message) -> None:
     await fill(acme, message, 7)
     found: list[str] = []
     query: Json = {**OF_ACME, "limit": 3}

@@ -93,7 +93,13 @@ async def test_an_inactive_tenant_takes_no_mail(
     api: Api, admin: httpx.AsyncClient, acme: httpx.AsyncClient
 ) -> None:
     await admin.put("/tenant/acme", json={"active": False})
-    message = {"id": "m", "account_id": "main", "from": "a@b.test", "to": "c@d.test", "subject": "s"}
+    message = {
+        "id": "m",
+        "account_id": "main",
+        "from": "a@b.test",
+        "to": "c@d.test",
+        "subject": "s",
+    }
     answer = await acme.post("/commands/add-messages", json={"messages": [message]})
     assert answer.status_code == 400
 
