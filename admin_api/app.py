@@ -181,13 +181,18 @@ def response(answer: Answer) -> HTTPResponse:
 
 
 async def send(request: Request, stream: Stream) -> None:
-    """Send a long answer. An error after its first piece ends the connection, so the client sees
-    that it is cut.
+    """Send a long answer. An error after its first piece ends the connection, so that the client
+    sees that the answer is cut.
     """
     reply = await request.respond(content_type=stream.content_type)
-    async for piece in stream.pieces:
-        await reply.send(piece)
-    await reply.eof()
+    try:
+        async for piece in stream.pieces:
+            await reply.send(piece)
+        await reply.eof()
+    except Exception as error:  # noqa: BLE001 - Sanic would end the answer as if it were whole
+        maillog.unexpected(f"{request.method} {request.path}", error)
+        if request.transport is not None:
+            request.transport.close()
 
 
 class JsonErrors(ErrorHandler):

@@ -103,10 +103,10 @@ def _failures_of(route: Route) -> dict[int, str]:
     if route.access is Access.ADMIN:
         failures[403] = "The admin token is required"
     if route.body or route.query:
+        failures[413] = "The request is too large"
         failures[422] = "The request is not understood; the detail says where"
     if route.body or route.body_type != "application/json":
         failures |= {
-            413: "The body is too large",
             415: "The body is of another type",
             507: "No space left",
         }

@@ -13,6 +13,7 @@ from sanic.http import Stage
 from sanic.models.server_types import ConnInfo
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+CLOSE_AFTER_S = 0.5
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
     b'Connection: close\r\nContent-Length: 33\r\n\r\n{"detail":"too many connections"}'
@@ -49,25 +50,30 @@ class BoundedProtocol(HttpProtocol):
         return None
 
     def data_received(self, data: bytes) -> None:
-        if self.http is None or self.http.stage is Stage.IDLE:
+        if not self._is_receiving():
             self._began_at = monotonic()
             self._received_bytes = 0
         self._received_bytes += len(data)
         super().data_received(data)
 
     def check_timeouts(self) -> None:
-        if self._task and self._is_too_slow():
+        if not (self._task and self._is_receiving() and self._is_too_slow()):
+            super().check_timeouts()  # type: ignore[no-untyped-call] # as above
+            return
+        if self.http.stage in (Stage.REQUEST, Stage.HANDLER):
             self.http.exception = RequestTimeout("The request came too slowly")
             self._task.cancel()
-            return
-        super().check_timeouts()  # type: ignore[no-untyped-call] # as above
+        # Sanic would read what is left of the body first, at the pace of who sends it.
+        self._callback_check_timeouts = self.loop.call_later(CLOSE_AFTER_S, self.close)
+
+    def _is_receiving(self) -> bool:
+        """Whether a request has begun to come in and is not complete, be it answered or not."""
+        if self.http is None:
+            return False
+        is_head = self.http.stage is Stage.REQUEST
+        return is_head or bool(getattr(self.http, "request_body", None))
 
     def _is_too_slow(self) -> bool:
-        """Whether a request is still coming in when it should have been complete."""
-        if self.http is None or self.http.stage not in (Stage.REQUEST, Stage.HANDLER):
-            return False
-        if self.http.stage is Stage.HANDLER and not self.http.request_body:
-            return False
         config = self.app.config
         allowed_s = config.REQUEST_DEADLINE_S + self._received_bytes / config.MIN_RATE_BYTES_S
         return bool(monotonic() - self._began_at > allowed_s)

@@ -8,6 +8,7 @@ import base64
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 from bench.pillarbox import Login
 
@@ -45,12 +46,12 @@ class Sent:
     waits_s: list[float]
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The server said no."""
 
 
 async def send(load: Load) -> Sent:
-    """Put the load on the server and wait until it has taken all of it. Raises Refused."""
+    """Put the load on the server and wait until it has taken all of it. Raises RefusedError."""
     run = _Run(load, load.mails)
     began_at = time.monotonic()
     async with asyncio.TaskGroup() as sessions:
@@ -113,25 +114,24 @@ class _Connection(asyncio.Protocol):
     def __init__(self, dialogue: Iterator[bytes], ended: asyncio.Future[None]) -> None:
         self._dialogue = dialogue
         self._ended = ended
-        self._transport: asyncio.WriteTransport | None = None
+        self._transport: asyncio.Transport | None = None
         self._unread = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's does not derive from it
         next(self._dialogue)
 
     def data_received(self, data: bytes) -> None:
         *lines, self._unread = (self._unread + data).split(b"\r\n")
         for line in lines:
             if line[:1] not in b"23":
-                self._fail(Refused(line.decode(errors="replace")))
+                self._fail(RefusedError(line.decode(errors="replace")))
             elif line[3:4] != b"-":
                 self._go_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self._ended.done():
-            self._ended.set_exception(exc or Refused("the server closed the connection"))
+            self._ended.set_exception(exc or RefusedError("the server closed the connection"))
 
     def _go_on(self) -> None:
         assert self._transport is not None
@@ -142,7 +142,7 @@ class _Connection(asyncio.Protocol):
                 self._ended.set_result(None)
             self._transport.close()
 
-    def _fail(self, error: Refused) -> None:
+    def _fail(self, error: RefusedError) -> None:
         assert self._transport is not None
         if not self._ended.done():
             self._ended.set_exception(error)

@@ -14,7 +14,7 @@ class Sink:
     """It takes mail faster than anybody relays it."""
 
     def __init__(self, port: int) -> None:
-        self._counter = tempfile.TemporaryFile(prefix="sink-")
+        self._counter = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         self._process = subprocess.Popen(
             ["smtp-sink", "-c", "-m", "4000", "-u", "nobody", f"127.0.0.1:{port}", "1024"],
             stdout=self._counter,

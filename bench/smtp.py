@@ -8,6 +8,8 @@ Ours logs in on each connection, Postfix trusts loopback. Needs root, and Postfi
 
 import argparse
 import asyncio
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -117,7 +119,8 @@ def main() -> None:
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="the disk to use")
     options = parser.parse_args()
-    print(head(TITLES))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped even then
+    print(head(TITLES), flush=True)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
         folder.chmod(0o755)

@@ -221,7 +221,7 @@ curl -s {made.http_url}/commands/add-messages \\
 python3 -c 'import smtplib
 with smtplib.SMTP("{made.smtp_host}", {made.smtp_port}) as s:
     s.login("{made.username}", "{made.password}")
-    s.sendmail("app@demo.example", "you@example.org", "Subject: Hello\\r\\n\\r\\nBy Python\\r\\n")'
+    s.sendmail("app@demo.example", "you@example.org", "Subject: Hello\\n\\nBy Python\\n")'
 
 curl -s '{made.http_url}/messages?tenant_id=demo' \\
   {token}

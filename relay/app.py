@@ -24,6 +24,7 @@ from relay.dispatch.ways import Ways
 from relay.errors import ConfigError, StoreLocked
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
+from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.store import instance
@@ -125,7 +126,9 @@ class Node:
             lease_s=config.dispatch.lease_s,
             on_commit=self.metrics.commit,
         )
-        self.door = Door(self.spool, self.stores.directory, self.metrics, door_settings(config))
+        self.door = Door(
+            self.spool, self.stores.directory, self.metrics, disk_of(config), door_settings(config)
+        )
         self._place = place
         self._pool = Pool(pool_settings(config))
         self._build_dispatch()
@@ -232,9 +235,12 @@ def door_settings(config: Config) -> DoorSettings:
         max_header_bytes=config.smtp.max_header_bytes,
         max_header_fields=config.smtp.max_header_fields,
         max_hops=config.smtp.max_hops,
-        min_free_disk_bytes=config.limits.min_free_disk_bytes,
-        disk=config.database.sqlite_path.parent if config.database.sqlite_path else None,
     )
+
+
+def disk_of(config: Config) -> Disk:
+    path = config.database.sqlite_path
+    return Disk(path.parent if path else None, config.limits.min_free_disk_bytes, time.monotonic)
 
 
 def smtp_settings(config: Config) -> SmtpSettings:

@@ -4,9 +4,9 @@ RelayError
 ├── Temporary                 try again later: nothing is wrong with what was asked
 │   ├── StoreUnavailable      the database does not answer, is read-only, or its disk is full
 │   │   └── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
-│   ├── Fenced                this node lost its lease; what it was doing belongs to another node
+│   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
-│   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421 at the greeting
+│   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   └── QuotaExceeded         the tenant has too much waiting
 └── Permanent                 the same request will fail again
     ├── ConfigError           a setting is missing or wrong: exit 78 (EX_CONFIG)
@@ -49,8 +49,8 @@ class QuotaExceeded(Temporary): ...
 class AccountFault(Temporary):
     """The account, not the mail, is at fault; no mail was offered.
 
-    `phase` is connect, tls, ehlo or auth; `code` is the reply code, 0 where there was none; the text is printable
-    and names no secret.
+    `phase` is connect, tls, ehlo or auth; `code` is the reply code, 0 where there was none; the
+    text is printable and names no secret.
     """
 
     def __init__(self, text: str, *, phase: str, code: int = 0) -> None:
@@ -83,8 +83,9 @@ class NotFound(Permanent): ...
 class Refused(Permanent):
     """A rule says no.
 
-    `reason` is the REST reject reason (CONTRACT: `missing to`, `sender not allowed`, …), `code` and `enhanced` are
-    the SMTP reply code and the enhanced status code (RFC 3463), `str(error)` is a text that is fit for the client.
+    `reason` is the REST reject reason (CONTRACT: `missing to`, `sender not allowed`, …), `code` and
+    `enhanced` are the SMTP reply code and the enhanced status code (RFC 3463), `str(error)` is a
+    text that is fit for the client.
     """
 
     def __init__(

@@ -20,7 +20,8 @@ class Priority(IntEnum):
 class State(StrEnum):
     """Where one recipient of a message stands.
 
-    QUEUED is due now; DEFERRED waits for `due_at`; SENDING is leased to a node; SUSPENDED is held by its tenant.
+    QUEUED is due now; DEFERRED waits for `due_at`; SENDING is leased to a node; SUSPENDED is held
+    by its tenant.
     """
 
     QUEUED = "queued"
@@ -219,8 +220,9 @@ class ContentTraits:
 class NewMail:
     """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
 
-    `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may carry it (see
-    `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown in listings.
+    `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may
+    carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
+    in listings.
     """
 
     pk: str
@@ -262,7 +264,8 @@ class Pending:
 class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
-    `epoch` is the fence of the lease. `content` is None where the body was left in the store (`store.queue.content` brings it).
+    `epoch` is the fence of the lease. `content` is None where the body was left in the store
+    (`store.queue.content` brings it).
     """
 
     epoch: int
@@ -291,8 +294,8 @@ class Delivery:
 class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 
-    `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000 characters.
-    `phase` is the command that was answered: connect, mail, rcpt, data, dot.
+    `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000
+    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot.
     """
 
     n: int
@@ -304,12 +307,11 @@ class Outcome:
 
 
 def lane_of(tenant_id: str, account_id: str | None, sender_domain: str) -> str:
-    """Name the queue a mail stands in: one for each account named, one for each sender domain that
-    is routed.
+    """Name the queue a mail stands in: one for each account named, one for each sender domain
+    routed.
 
-    A mail whose account is named may leave by that account only; a routed one by any that its sender's domain may
-    use. Mail of one lane is therefore interchangeable to the dispatcher.
+    A mail whose account is named may leave by that account only; a routed one by any that its
+    sender's domain may use. Mail of one lane is therefore interchangeable to the dispatcher. A
+    tenant's id has no slash, so no two lanes share a name.
     """
-    return (
-        f"{tenant_id}/{account_id}" if account_id is not None else f"{tenant_id}/@{sender_domain}"
-    )
+    return f"{tenant_id}/@{sender_domain}" if account_id is None else f"{tenant_id}/={account_id}"

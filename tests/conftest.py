@@ -88,8 +88,11 @@ class PostgresServer:
         )
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
         self._process = subprocess.Popen(
-            [self._programs / "postgres", "-D", data, "-p", str(self.port)]
-            + [word for setting in settings for word in ("-c", setting)],
+            [
+                str(self._programs / "postgres"),
+                *("-D", str(data), "-p", str(self.port)),
+                *(word for setting in settings for word in ("-c", setting)),
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=environment,
@@ -100,7 +103,7 @@ class PostgresServer:
 
     def _wait(self) -> None:
         """Wait until it answers a query, by PostgreSQL's own client program."""
-        question = [self._programs / "psql", "-qtA", "-c", "SELECT 1", self.dsn("postgres")]
+        question = [str(self._programs / "psql"), "-qtA", "-c", "SELECT 1", self.dsn("postgres")]
         for _ in range(200):
             if subprocess.run(question, capture_output=True, check=False).returncode == 0:
                 return

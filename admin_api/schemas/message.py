@@ -6,11 +6,13 @@ from pydantic import Field, StringConstraints
 
 from admin_api.schemas.model import (
     Model,
+    Number,
     Ok,
     Page,
     Seconds,
     TenantId,
     Text,
+    Whole,
 )
 from relay.model import OnUnknown
 
@@ -67,14 +69,14 @@ class Message(Model):
     """Not available yet: a call with attachments is refused."""
     inline: list[dict[str, object]] | None = Field(default=None, max_length=0)
     """Not available yet: a call with inline images is refused."""
-    priority: int | Text | None = None
+    priority: Whole | Text | None = None
     """0 `immediate`, 1 `high`, 2 `medium`, 3 `low`; number or label."""
-    deferred_ts: Seconds | None = None
+    deferred_ts: Annotated[Number, Field(ge=0)] | None = None
     """Not to be sent before (Unix seconds); at most a year ahead."""
     batch_code: BatchCode | None = None
     metadata: dict[str, object] | None = None
     """Comes back in every event; at most 8,192 bytes."""
-    expires_in_s: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
+    expires_in_s: Annotated[Number, Field(gt=0, le=HORIZON_S)] | None = None
     """Age at which it is given up."""
     on_unknown: OnUnknown = OnUnknown.RETRY
     """What to do when the upstream's answer to the whole mail was lost: send again, or only report.
@@ -83,7 +85,7 @@ class Message(Model):
 
 class AddMessages(Model):
     messages: Annotated[list[Message], Field(max_length=1000)]
-    default_priority: int | Text | None = None
+    default_priority: Whole | Text | None = None
     """For the messages that give none."""
 
 

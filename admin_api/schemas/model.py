@@ -55,6 +55,8 @@ Flag = StrictBool
 Count = Annotated[int, Field(ge=0, le=NUMBER_MAX, strict=True)]
 Positive = Annotated[int, Field(ge=1, le=NUMBER_MAX, strict=True)]
 Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=NUMBER_MAX)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
 Cursor = Annotated[str, StringConstraints(max_length=1024)]

@@ -5,7 +5,18 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from admin_api.schemas.model import Count, Flag, Model, Ok, Page, Positive, TenantId, Text
+from admin_api.schemas.model import (
+    Count,
+    Flag,
+    Model,
+    Number,
+    Ok,
+    Page,
+    Positive,
+    TenantId,
+    Text,
+    Whole,
+)
 
 
 def _http_url(text: str) -> str:
@@ -51,10 +62,10 @@ class RateLimits(Model):
 
 class LargeFileConfig(Model):
     enabled: Flag | None = None
-    max_size_mb: Annotated[int | float, Field(gt=0)] | None = None
+    max_size_mb: Annotated[Whole | Number, Field(gt=0)] | None = None
     storage_url: Text | None = None
     public_base_url: Text | None = None
-    file_ttl_days: Annotated[int | float, Field(gt=0)] | None = None
+    file_ttl_days: Annotated[Whole | Number, Field(gt=0)] | None = None
     action: Literal["warn", "reject", "rewrite"] | None = None
 
 
@@ -69,7 +80,7 @@ class TenantSettings(Model):
     client_attachment_path: Text | None = None
     weight: Positive = 1
     """Share of the sending among tenants."""
-    keep_content_days: Annotated[float, Field(ge=0, le=36_500)] | None = None
+    keep_content_days: Annotated[Number, Field(ge=0, le=36_500)] | None = None
     bounce_return_path: Text | None = None
     dsn: Text | None = None
     suppression: Text | None = None

@@ -178,7 +178,7 @@ class Dispatcher:
             except* RelayError as group:
                 maillog.store_trouble(group.exceptions[0])
                 await self._pause()
-            except* Exception as group:
+            except* Exception as group:  # noqa: BLE001 - the loop must live
                 maillog.unexpected("dispatch", group)
                 await self._pause()
 

@@ -93,8 +93,8 @@ def without_attempt(delivery: Delivery, reply: str, now: float) -> tuple[Resolut
 def after_crash(policy: RetryPolicy, delivery: Delivery, now: float) -> tuple[Resolution, ...]:
     """Resolve what a dead node had begun: it may have been sent.
 
-    The first time it is due at once, since the upstream's connection died with the node. A mail that was begun at
-    several deaths may be their cause: then it waits as after any attempt.
+    The first time it is due at once, since the upstream's connection died with the node. A mail
+    that was begun at several deaths may be their cause: then it waits as after any attempt.
     """
     outcomes = lost(delivery, "the relay stopped while it was sending this")
     resolutions = [resolve(policy, delivery, outcome, now, 0) for outcome in outcomes]

@@ -7,14 +7,12 @@ The content is changed only so: `Received` (and `Date`, `Message-ID` where absen
 """
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
-from pathlib import Path
 
 from relay import maillog
-from relay.errors import Refused, StoreFull
+from relay.errors import Refused
 from relay.formats.address import domain_of, mailbox_list, sender_allowed
 from relay.formats.headers import (
     Controls,
@@ -27,6 +25,7 @@ from relay.formats.headers import (
     received,
     scan,
 )
+from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.model import (
     Account,
@@ -61,8 +60,9 @@ class Submission:
     """A mail as a client gave it. `sender` is "" for the null reverse-path; addresses are canonical
     already.
 
-    `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant). Values that are
-    None are taken from the control headers, then from the defaults. `record` is the JSON object shown in listings.
+    `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
+    Values that are None are taken from the control headers, then from the defaults. `record` is the
+    JSON object shown in listings.
     """
 
     tenant_id: str
@@ -93,8 +93,6 @@ class DoorSettings:
     max_header_bytes: int
     max_header_fields: int
     max_hops: int
-    min_free_disk_bytes: int
-    disk: Path | None
 
 
 class Door:
@@ -103,11 +101,13 @@ class Door:
         spool: Spool,
         directory: Directory,
         metrics: Metrics,
+        disk: Disk,
         settings: DoorSettings,
     ) -> None:
         self._spool = spool
         self._directory = directory
         self._metrics = metrics
+        self._disk = disk
         self._settings = settings
 
     async def accept(self, submission: Submission) -> Accepted:
@@ -141,9 +141,7 @@ class Door:
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
-        disk = self._settings.disk
-        if disk is not None and shutil.disk_usage(disk).free < self._settings.min_free_disk_bytes:
-            raise StoreFull("the disk is nearly full")
+        self._disk.check()
 
     async def _admitted(self, submission: Submission, now: float) -> NewMail:
         if len(submission.content) > self._settings.max_message_bytes:

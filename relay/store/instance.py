@@ -24,7 +24,8 @@ async def check_key(database: Database, keyring: Keyring) -> None:
 
     if not keyring.matches(await database.write(script)):
         raise ConfigError(
-            "encryption_key: this is not the key that this database was made with; its secrets cannot be opened"
+            "encryption_key: this is not the key that this database was made with; its secrets"
+            " cannot be opened"
         )
 
 

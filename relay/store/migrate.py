@@ -8,6 +8,7 @@ start.
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
 
 from relay.errors import UnsafeStore
@@ -67,11 +68,12 @@ async def migrate(database: Database) -> int:
     shared = not database.single_writer
     known = migrations("postgres" if shared else "sqlite")
     for migration in known:
-        await database.write(lambda m=migration: apply(m, shared=shared, now=database.now()))  # type: ignore[misc]
-    newest = max(row[0] for row in await database.fetch(APPLIED))
-    if newest > known[-1].version:
+        await database.write(partial(apply, migration, shared=shared, now=database.now()))
+    newest = int(max(row[0] for row in await database.fetch(APPLIED)))
+    ours = known[-1].version
+    if newest > ours:
         raise UnsafeStore(
-            f"this database is of schema version {newest}, this Pillarbox knows {known[-1].version}:"
-            " start the newer Pillarbox, or restore the backup made before the upgrade"
+            f"this database is of schema version {newest}, this Pillarbox knows {ours}: start the"
+            " newer Pillarbox, or restore the backup made before the upgrade"
         )
-    return int(newest)
+    return newest

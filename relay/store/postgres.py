@@ -31,6 +31,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 CHANNEL = "pillarbox"
 CLOCK_EVERY_S = 10.0
+LISTEN_PROBE_S = 30.0
 CONFLICT_TRIES = 3
 
 MARKS = {
@@ -189,14 +190,22 @@ class PostgresDatabase:
         """
         while True:
             with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                connection = await asyncpg.connect(self._dsn, timeout=self._timeout_s)
-                try:
-                    await connection.add_listener(CHANNEL, self._on_notify)
-                    while not connection.is_closed():
-                        await asyncio.sleep(1)
-                finally:
-                    connection.terminate()
+                await self._listen_on(await asyncpg.connect(self._dsn, timeout=self._timeout_s))
             await asyncio.sleep(1)
+
+    async def _listen_on(self, connection: asyncpg.Connection) -> None:
+        """Hear signals until the connection is lost; ask now and then whether it is."""
+        closed = asyncio.Event()
+        try:
+            connection.add_termination_listener(lambda _connection: closed.set())
+            await connection.add_listener(CHANNEL, self._on_notify)
+            while not closed.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LISTEN_PROBE_S):
+                        await closed.wait()
+                await connection.execute("SELECT 1", timeout=self._timeout_s)
+        finally:
+            connection.terminate()
 
     def _on_notify(self, _connection: object, _pid: int, _channel: str, text: object) -> None:
         topic, _, payload = str(text).partition(" ")

@@ -166,10 +166,9 @@ class SqliteDatabase:
         os.close(self._lock)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
-        # aiosqlite offers one statement a hop; `_execute` is how it runs any function in its
-        # thread.
-        call = self._connection._execute(function, self._connection._conn, *args)  # type: ignore[no-untyped-call]
         try:
+            # aiosqlite offers one statement a hop; `_execute` runs any function in its thread.
+            call = self._connection._execute(function, self._connection._conn, *args)  # type: ignore[no-untyped-call]
             async with asyncio.timeout(self._timeout_s):
                 result: T = await call
                 return result
@@ -203,8 +202,9 @@ def check_durability(connection: sqlite3.Connection) -> None:
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
     if (journal, synchronous) != ("wal", 2):
         raise UnsafeStore(
-            f"SQLite runs with journal_mode={journal}, synchronous={synchronous}: an acknowledged mail could be"
-            " lost; journal_mode=wal and synchronous=FULL are needed (is this a network file system?)"
+            f"SQLite runs with journal_mode={journal}, synchronous={synchronous}: an acknowledged"
+            " mail could be lost; journal_mode=wal and synchronous=FULL are needed (is this a"
+            " network file system?)"
         )
 
 
@@ -220,7 +220,8 @@ async def open_sqlite(
 ) -> SqliteDatabase:
     """Open (or make, 0600) the database file.
 
-    Raises StoreLocked, UnsafeStore when it is damaged or not durable, StoreUnavailable when it cannot be opened.
+    Raises StoreLocked, UnsafeStore when it is damaged or not durable, StoreUnavailable when it
+    cannot be opened.
     """
     lock = locked(path)
     try:

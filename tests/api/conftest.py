@@ -12,6 +12,7 @@ from admin_api.services import Services
 from admin_api.uncut import Uncut
 from relay.crypto import Keyring
 from relay.ingress.accept import Door, DoorSettings
+from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
 from relay.store.credentials import CredentialStore
@@ -41,8 +42,6 @@ def door_settings() -> DoorSettings:
         max_header_bytes=102_400,
         max_header_fields=1000,
         max_hops=50,
-        min_free_disk_bytes=0,
-        disk=None,
     )
 
 
@@ -60,7 +59,7 @@ def services(db: Database, spool: Spool) -> Services:
     tenants, accounts = TenantStore(db, keyring), AccountStore(db, keyring)
     credentials, metrics = CredentialStore(db), Metrics()
     directory = Directory(db, tenants, accounts, credentials, time.monotonic)
-    door = Door(spool, directory, metrics, door_settings())
+    door = Door(spool, directory, metrics, Disk(None, 0, time.monotonic), door_settings())
     return Services(
         settings=SETTINGS,
         version="0.0.1",

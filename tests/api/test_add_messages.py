@@ -348,7 +348,7 @@ INJECTIONS = [
 def injected(value: str) -> list[Json]:
     """Return a change for each place that a value can be put in."""
     mailboxes = ("from_", "to", "cc", "reply_to", "return_path")
-    changes = [{place: f'"{value}" <x@there.test>'} for place in mailboxes]
+    changes: list[Json] = [{place: f'"{value}" <x@there.test>'} for place in mailboxes]
     changes += [{place: value} for place in ("subject", "message_id", "id", "batch_code")]
     changes.append({"headers": {"X-A": value}})
     return changes

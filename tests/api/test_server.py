@@ -111,6 +111,20 @@ async def test_a_request_that_drips_is_cut(services: Services) -> None:
     await close(api)
 
 
+async def test_a_body_that_drips_after_its_answer_is_cut(services: Services) -> None:
+    settings = replace(SETTINGS, request_deadline_s=0.3, min_rate_bytes_s=1_000_000)
+    api = await serve(replace(services, settings=settings))
+    reader, writer = await connect(api)
+    answer = asyncio.create_task(reader.read())
+    writer.write(head("POST /tenant", 1000, token="wrong"))
+    while not answer.done():
+        writer.write(b"x")
+        await asyncio.wait([answer], timeout=0.05)
+    assert answer.result().startswith(b"HTTP/1.1 401 ")
+    writer.close()
+    await close(api)
+
+
 async def test_a_stranger_is_answered_before_the_body_is_read(bare: Api) -> None:
     reader, writer = await connect(bare)
     writer.write(head("POST /commands/add-messages", 300_000, token="wrong"))

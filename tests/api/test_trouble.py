@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 import httpx
+import pytest
 
 from admin_api.services import Services
 from relay.errors import (
@@ -118,12 +119,8 @@ async def test_a_list_that_breaks_in_the_middle_is_seen_to_be_cut(
     acme = await open_tenant(api, "acme")
     await acme.post("/account", json=MAIN_ACCOUNT)
     await acme.post("/commands/add-messages", json={"messages": [message()]})
-    try:
+    with pytest.raises(httpx.RemoteProtocolError):
         await acme.get("/messages", params={"tenant_id": "acme"})
-    except httpx.RemoteProtocolError as error:
-        assert "incomplete" in str(error)
-    else:
-        raise AssertionError("a cut list was taken for a whole one")
     await close(api)
 
 

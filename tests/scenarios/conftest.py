@@ -47,7 +47,11 @@ class Relay:
         await self.node.stores.tenants.save(tenant)
 
     async def account(
-        self, upstream: FakeUpstream, account_id: str = "main", tenant_id: str = "acme", **changes: object
+        self,
+        upstream: FakeUpstream,
+        account_id: str = "main",
+        tenant_id: str = "acme",
+        **changes: object,
     ) -> Account:
         account = upstream.account(tenant_id=tenant_id, id=account_id)
         account = replace(account, **changes)  # type: ignore[arg-type]

@@ -1,6 +1,7 @@
 """A real SMTP door over a real SQLite spool, with one tenant and three logins, for tests."""
 
 import secrets
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
@@ -11,6 +12,7 @@ import trustme
 from relay.crypto import Keyring, digest, hash_password
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
+from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
@@ -141,8 +143,8 @@ async def smtp_node(
     for login in LOGINS:
         await credentials.save(login)
     metrics = Metrics()
-    limits = replace(door_settings(settings, folder), min_free_disk_bytes=min_free_disk_bytes)
-    door = Door(spool, directory, metrics, limits)
+    disk = Disk(folder, min_free_disk_bytes, time.monotonic)
+    door = Door(spool, directory, metrics, disk, door_settings(settings))
     authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=first_wait_s))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()
@@ -163,13 +165,11 @@ def with_certificate(settings: SmtpSettings, folder: Path) -> SmtpSettings:
     return replace(settings, tls_cert=cert, tls_key=key, endpoints=(CLEAR, STARTTLS, INSIDE_TLS))
 
 
-def door_settings(settings: SmtpSettings, disk: Path) -> DoorSettings:
+def door_settings(settings: SmtpSettings) -> DoorSettings:
     return DoorSettings(
         host_name=settings.host_name,
         max_message_bytes=settings.max_message_bytes,
         max_header_bytes=102_400,
         max_header_fields=1000,
         max_hops=50,
-        min_free_disk_bytes=0,
-        disk=disk,
     )

@@ -1,4 +1,6 @@
-"""Kill -9 under load: what was acknowledged is delivered, and what may have been delivered twice says so."""
+"""Kill -9 under load: what was acknowledged is delivered, and what may have been delivered twice
+says so.
+"""
 
 import asyncio
 import random
@@ -146,7 +148,9 @@ async def drained(serve: ServeProcess) -> None:
     """Wait until nothing waits any more."""
 
     async def nothing_waits() -> bool:
-        answer = await serve.client.get("/messages", params={"tenant_id": "acme", "active_only": "true"})
+        answer = await serve.client.get(
+            "/messages", params={"tenant_id": "acme", "active_only": "true"}
+        )
         return not answer.json()["messages"]
 
     await until(nothing_waits, timeout_s=30, every_s=0.2)
@@ -155,20 +159,21 @@ async def drained(serve: ServeProcess) -> None:
 async def test_what_a_killed_node_had_leased_is_sent_as_soon_as_it_starts_again(
     database_url: str, tmp_path: Path
 ) -> None:
-    async with FakeUpstream(hang_at="DATA") as upstream:
-        async with ServeProcess(tmp_path / "home", database_url) as serve:
-            await prepare(serve, upstream)
-            for n in range(20):
-                await serve.post("/commands/add-messages", {"messages": [message(n)]})
-            await upstream.wait_for_command("DATA")
-            await serve.kill()
-            upstream.on["DATA"] = None
-            await serve.start()
-            await upstream.wait_for(20, 15)
-            await drained(serve)
-            counts = Counter(m.recipients[0] for m in upstream.received)
-            assert len(counts) == 20
-            assert await serve.terminate() == 0
+    async with (
+        FakeUpstream(hang_at="DATA") as upstream,
+        ServeProcess(tmp_path / "home", database_url) as serve,
+    ):
+        await prepare(serve, upstream)
+        for n in range(20):
+            await serve.post("/commands/add-messages", {"messages": [message(n)]})
+        await upstream.wait_for_command("DATA")
+        await serve.kill()
+        upstream.on["DATA"] = None
+        await serve.start()
+        await upstream.wait_for(20, 15)
+        await drained(serve)
+        assert len({m.recipients for m in upstream.received}) == 20
+        assert await serve.terminate() == 0
 
 
 def message(n: int) -> dict[str, object]:

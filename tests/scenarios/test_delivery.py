@@ -158,11 +158,15 @@ async def test_mail_waits_while_its_upstream_is_down_and_leaves_in_order_afterwa
 
 async def test_a_login_that_is_refused_is_tried_once_and_the_account_rests(relay: Relay) -> None:
     async with FakeUpstream(users={"app": "right"}) as upstream:
-        await relay.account(upstream, user="app", password="wrong", tls=TlsMode.NONE, tls_given=True)
+        await relay.account(
+            upstream, user="app", password="wrong", tls=TlsMode.NONE, tls_given=True
+        )
         accepted = await relay.send()
         await relay.rests()
         assert await relay.states(accepted.pk) == ["queued"]
-        await relay.account(upstream, user="app", password="right", tls=TlsMode.NONE, tls_given=True)
+        await relay.account(
+            upstream, user="app", password="right", tls=TlsMode.NONE, tls_given=True
+        )
         await relay.settled(accepted.pk, "sent")
 
 

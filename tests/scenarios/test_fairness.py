@@ -1,4 +1,6 @@
-"""Who goes first: tenants in turn by weight, priority and age inside an account, and nobody behind a bulk mailing."""
+"""Who goes first: tenants in turn by weight, priority and age inside an account, and nobody behind
+a bulk mailing.
+"""
 
 from tests.fakes.upstream import FakeUpstream
 from tests.scenarios.conftest import StartNode

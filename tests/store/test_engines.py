@@ -147,13 +147,18 @@ async def test_a_postgresql_that_may_lose_what_it_acknowledged_is_refused(
         else:
             await connection.execute(f"ALTER DATABASE {name} SET {setting} = off")
         with pytest.raises(UnsafeStore, match=f"{setting}=off"):
-            async with asyncio.timeout(10):
-                while True:
-                    await (await open_postgres(postgres_dsn)).close()
+            await open_again_and_again(postgres_dsn)
     finally:
         await connection.execute("ALTER SYSTEM RESET ALL")
         await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
+
+
+async def open_again_and_again(dsn: str) -> None:
+    """Open until it is refused: a setting takes a moment to be in force."""
+    async with asyncio.timeout(10):
+        while True:
+            await (await open_postgres(dsn)).close()
 
 
 async def test_a_postgresql_that_is_not_there_is_unavailable() -> None:

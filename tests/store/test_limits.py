@@ -26,7 +26,8 @@ def test_no_window_is_ever_passed_however_the_mails_come(
     per_minute: int, per_hour: int, pauses: list[float]
 ) -> None:
     account = limited(limit_per_minute=per_minute, limit_per_hour=per_hour)
-    now, counts, left = 1000.0, {}, []
+    now, left = 1000.0, list[float]()
+    counts: dict[int, int] = {}
     for pause in pauses:
         now += pause
         known = sorted(counts.items())

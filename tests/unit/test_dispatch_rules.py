@@ -1,4 +1,6 @@
-"""The rules that the dispatcher follows, as values: when again, by which account, whose turn, how long a rest."""
+"""The rules that the dispatcher follows, as values: when again, by which account, whose turn, how
+long a rest.
+"""
 
 from collections import Counter
 from dataclasses import replace
@@ -51,7 +53,8 @@ def outcome(verdict: Verdict, code: int = 0) -> Outcome:
 
 
 @pytest.mark.parametrize(
-    ("attempts", "wait_s"), [(1, 60), (2, 300), (3, 900), (4, 3600), (5, 7200), (6, 7200), (40, 7200)]
+    ("attempts", "wait_s"),
+    [(1, 60), (2, 300), (3, 900), (4, 3600), (5, 7200), (6, 7200), (40, 7200)],
 )
 def test_the_wait_grows_to_two_hours_and_stays_there(attempts: int, wait_s: float) -> None:
     assert retry.next_attempt(POLICY, delivery(), attempts, 2000.0, 0) == 2000.0 + wait_s
@@ -115,8 +118,9 @@ def test_a_lane_leads_to_its_account_or_to_those_of_its_senders_domain() -> None
         assert [a.id for a in route.candidates(lane, accounts)] == ids
 
 
-def test_an_account_whose_id_starts_like_a_domain_is_still_an_account() -> None:
-    assert route.split_lane(lane_of("acme", "main", "x.test")) == ("acme", "main", None)
+@pytest.mark.parametrize("account_id", ["main", "@x.test", "=main", "a/b", ""])
+def test_no_account_shares_a_lane_with_a_domain(account_id: str) -> None:
+    assert route.split_lane(lane_of("acme", account_id, "x.test")) == ("acme", account_id, None)
     assert route.split_lane(lane_of("acme", None, "x.test")) == ("acme", None, "x.test")
 
 

@@ -42,7 +42,7 @@ class Inbox:
         self._buffer += data
         if len(self._buffer) > HIGH_BYTES and self._transport and not self._is_paused:
             self._is_paused = True
-            pass
+            self._transport.pause_reading()
         self._wake()
 
     def end(self) -> None:

@@ -147,7 +147,8 @@ def begin(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[li
     """Mark what is about to be offered; the answer is None, or when its account has room again
     (Unix seconds).
 
-    After a crash only what was marked may have reached an upstream. Raises Fenced when the node's lease is lost.
+    After a crash only what was marked may have reached an upstream. Raises Fenced when the node's
+    lease is lost.
     """
     yield from must_live(epoch)
     # Nodes lock the accounts in one order, or two of them could wait for each other.

@@ -60,7 +60,8 @@ class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
 
-    `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered bytes stay.
+    `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered
+    bytes stay.
     """
 
     delivery: Delivery
