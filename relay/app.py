@@ -143,7 +143,7 @@ class Node:
         ways = Ways(self.stores.directory, time.monotonic)
         settler = Settler(self.spool)
         results = Results(self.spool, settler, ways, policy, self.metrics)
-        deliverer = Deliverer(self.spool, self._pool)
+        deliverer = Deliverer(self.spool, self._pool, self.config.upstream.max_recipients)
         self.dispatcher = Dispatcher(
             self.spool,
             ways,
@@ -235,6 +235,7 @@ def door_settings(config: Config) -> DoorSettings:
         max_header_bytes=config.smtp.max_header_bytes,
         max_header_fields=config.smtp.max_header_fields,
         max_hops=config.smtp.max_hops,
+        genro=config.compat == "genro",
     )
 
 

@@ -13,7 +13,6 @@ from relay.config.values import (
     Compat,
     Count,
     DatabaseUrl,
-    Days,
     EncryptionKeys,
     FirstAndLongest,
     HostName,
@@ -118,8 +117,6 @@ class Smtp(Section):
 class Limits(Section):
     max_message_bytes: Count = 26214400
     """Largest mail: SIZE in SMTP, content in REST, attachments after fetching."""
-    max_waiting_per_tenant: Count = 1000000
-    """Recipients a tenant may have waiting; beyond it its mail is answered 452 4.3.1."""
     min_free_disk_bytes: Size = 104857600
     """Free space under which new mail is answered 452 4.3.1."""
 
@@ -173,11 +170,6 @@ class Upstream(Section):
     """Recipients in one transaction; more are sent in portions (RFC 5321 §4.5.3.1.8)."""
 
 
-class Retention(Section):
-    days: Days = 7
-    """How long a message is listed after everything about it is final and reported."""
-
-
 class Log(Section):
     format: LogFormat | None = None
     """text (key=value) or json; empty: text on a terminal, else json."""
@@ -201,5 +193,4 @@ class Tree(Section):
     retry: Retry
     dispatch: Dispatch
     upstream: Upstream
-    retention: Retention
     log: Log

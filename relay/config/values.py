@@ -165,7 +165,6 @@ Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST)]
 Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[Finite, Field(gt=0, le=_LONGEST_S)]
 SecondsOrZero = Annotated[Finite, Field(ge=0, le=_LONGEST_S)]
-Days = Annotated[Finite, Field(ge=0, le=3660)]
 Share = Annotated[Finite, Field(ge=0, lt=1)]
 Waits = Annotated[tuple[Seconds, ...], BeforeValidator(_split), Field(min_length=1, max_length=100)]
 FirstAndLongest = Annotated[

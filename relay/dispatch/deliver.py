@@ -15,6 +15,7 @@ from relay.dispatch.reply import next_portion
 from relay.dispatch.session import BeforeData, Extensions, Offer
 from relay.errors import ContentRefused, Fenced, Temporary
 from relay.formats.address import needs_smtputf8
+from relay.formats.headers import outgoing, scan
 from relay.formats.recode import to_7bit
 from relay.model import Account, AccountKind, Delivery, Outcome, Pending, Verdict
 from relay.store.spool import Spool
@@ -35,9 +36,11 @@ class LimitReached(Temporary):
 
 
 class Deliverer:
-    def __init__(self, spool: Spool, pool: Pool) -> None:
+    def __init__(self, spool: Spool, pool: Pool, max_recipients: int) -> None:
+        """`max_recipients` is how many are offered in one transaction."""
         self._spool = spool
         self._pool = pool
+        self._max_recipients = max_recipients
 
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
         """Offer the mail; one outcome for each recipient.
@@ -52,6 +55,9 @@ class Deliverer:
         if content is None:
             return failed(delivery, ContentRefused("the content of this mail is gone", code=554))
         try:
+            if account.rewrite_from:
+                content = with_sender(content, account.rewrite_from)
+                delivery = replace(delivery, sender=delivery.sender and account.rewrite_from)
             return await self._offer_all(delivery, account, content, begin)
         except ContentRefused as refused:
             return failed(delivery, refused)
@@ -68,10 +74,11 @@ class Deliverer:
         outcomes: dict[int, Outcome] = {}
         left = delivery.pending
         while left:
-            said = await self._offer(replace(delivery, pending=left), account, content, begin)
+            portion, rest = left[: self._max_recipients], left[self._max_recipients :]
+            said = await self._offer(replace(delivery, pending=portion), account, content, begin)
             outcomes |= {outcome.n: outcome for outcome in said}
             again = next_portion(said)
-            left = tuple(p for p in left if p.n in again)
+            left = (*(p for p in portion if p.n in again), *rest)
         return tuple(outcomes[p.n] for p in delivery.pending)
 
     async def _offer(
@@ -120,7 +127,8 @@ class Begin:
 
 
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
-    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none."""
+    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none.
+    """
     traits = delivery.traits
     check_size(content, offered)
     utf8 = traits.has_utf8_headers or any(
@@ -136,6 +144,16 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     return Offer(
         delivery.sender, delivery.pending, content, body_8bit, utf8, delivery.ret, delivery.envid
     )
+
+
+def with_sender(content: bytes, address: str) -> bytes:
+    """Put the account's own address in From; replies still go to the author (RFC 5322 §3.6.2)."""
+    head = scan(content)
+    author = head.first("From")
+    added = f"From: <{address}>\r\n"
+    if author and not head.has("Reply-To"):
+        added += f"Reply-To: {author.strip()}\r\n"
+    return outgoing(content, head, prepend=added.encode(), drop=("from",))
 
 
 def check_size(content: bytes, offered: Extensions) -> None:

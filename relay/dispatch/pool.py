@@ -148,7 +148,7 @@ class Pool:
             upstream.session.reusable
             and upstream.session.mails < min(limit, account.max_messages_per_connection)
             and now - upstream.idle_since < self._settings.idle_s
-            and now - upstream.opened_at < self._settings.max_age_s
+            and now - upstream.opened_at < min(account.ttl, self._settings.max_age_s)
         )
 
     async def _is_alive(self, upstream: Upstream) -> bool:

@@ -32,9 +32,10 @@ class Results:
     ) -> None:
         """Take what an upstream said of each recipient."""
         now = self._spool.now()
+        # One spread for all: recipients that failed together are offered together again.
+        spread = random.uniform(-1, 1)  # noqa: S311 - spreads load, guards nothing
         resolutions = tuple(
-            retry.resolve(self._policy, delivery, outcome, now, random.uniform(-1, 1))  # noqa: S311
-            for outcome in outcomes
+            retry.resolve(self._policy, delivery, outcome, now, spread) for outcome in outcomes
         )
         way = self._ways.known(delivery.lane)
         self._settler.settle(

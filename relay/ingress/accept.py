@@ -88,11 +88,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
+    """`genro` adds the client's id to the mail as `X-Genro-Mail-ID`."""
+
     host_name: str
     max_message_bytes: int
     max_header_bytes: int
     max_header_fields: int
     max_hops: int
+    genro: bool = False
 
 
 class Door:
@@ -197,6 +200,8 @@ class Door:
         if message_id is None:
             message_id = f"<{pk}@{self._settings.host_name}>"
             added.append(f"Message-ID: {message_id}\r\n".encode())
+        if self._settings.genro and submission.id and is_header_safe(submission.id):
+            added.append(f"X-Genro-Mail-ID: {submission.id}\r\n".encode())
         content = outgoing(submission.content, head, prepend=b"".join(added))
         expires_in_s = submission.expires_in_s
         return NewMail(
@@ -286,6 +291,10 @@ def check_sender(submission: Submission, head: Head) -> None:
                 code=550,
                 enhanced="5.7.1",
             )
+
+
+def is_header_safe(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def authors(head: Head) -> list[str]:

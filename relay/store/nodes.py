@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from relay.errors import Fenced
 from relay.model import Delivery
 from relay.store.database import Query, Row, Script
-from relay.store.queue.claim import CLAIMED, deliveries
+from relay.store.queue.claim import CLAIMED, deliveries, must_live
 
 NEXT_EPOCH = "UPDATE counters SET value = value + 1 WHERE name = 'epoch' RETURNING value"
 REGISTER = "INSERT INTO nodes (epoch, node_id, started_at, lease_until) VALUES ($1, $2, $3, $4)"
@@ -62,6 +62,7 @@ def renew(epoch: int, lease_until: float) -> Script[None]:
 
 def bury_dead(epoch: int, node_id: str, claim: int, now: float) -> Script[Estate]:
     """Take over what dead nodes held; `claim` marks what came to this node by it."""
+    yield from must_live(epoch)
     rows: Sequence[Row] = yield Query(DEAD, (epoch, node_id, now))
     lanes: list[str] = []
     in_doubt = 0

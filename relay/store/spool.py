@@ -18,7 +18,7 @@ from relay.store import nodes
 from relay.store.database import Database, Script
 from relay.store.queue.accept import Accepted, Arrival, accept
 from relay.store.queue.claim import CONTENT, BeginRequest, ClaimRequest, begin, claim
-from relay.store.queue.settle import Release, Settlement, settle
+from relay.store.queue.settle import Release, Settlement, seqs_needed, settle
 from relay.store.writer import Channel, OnCommit, Writer
 
 Answers = list[Accepted | Refused]
@@ -56,6 +56,7 @@ class Spool:
         self._lease_s = lease_s
         self._renewed_at = 0.0
         self._last_claim = 0
+        self._last_seq = 0
         self._taker: Taker | None = None
         self._lease_task: asyncio.Task[None] | None = None
         incoming = Writer(database, on_commit)
@@ -181,11 +182,19 @@ class Spool:
 
     def _settle(self, items: Sequence[Settlement | Release]) -> Script[Sequence[RelayError | None]]:
         current = [item for item in items if item.delivery.epoch == self.epoch]
-        yield from settle(current, self.epoch)
+        yield from settle(current, self.epoch, self._next_seq(seqs_needed(current)))
         return [
             None if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
             for item in items
         ]
+
+    def _next_seq(self, needed: int) -> int:
+        """Return the first of so many numbers that no event of this node has: by time, in
+        microseconds.
+        """
+        first = max(self._last_seq + 1, int(self.now() * 1e6))
+        self._last_seq = first + needed
+        return first
 
     async def _register(self) -> None:
         started = time.monotonic()

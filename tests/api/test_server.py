@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,33 +97,40 @@ async def test_one_connection_too_many_is_turned_away(services: Services) -> Non
     await close(api)
 
 
-async def test_a_request_that_drips_is_cut(services: Services) -> None:
-    settings = replace(SETTINGS, request_deadline_s=0.3, min_rate_bytes_s=1_000_000)
-    api = await serve(replace(services, settings=settings))
-    for start in (b"GET /health HT", head("POST /tenant", 1000)):
-        reader, writer = await connect(api)
-        answer = asyncio.create_task(reader.read())
-        writer.write(start)
-        while not answer.done():
-            writer.write(b"x")
-            await asyncio.wait([answer], timeout=0.05)
-        assert answer.result().startswith(b"HTTP/1.1 408 ")
-        writer.close()
-    await close(api)
-
-
-async def test_a_body_that_drips_after_its_answer_is_cut(services: Services) -> None:
-    settings = replace(SETTINGS, request_deadline_s=0.3, min_rate_bytes_s=1_000_000)
-    api = await serve(replace(services, settings=settings))
+async def drip(api: Api, start: bytes) -> bytes:
+    """Send a request a byte at a time until it is cut; return the status line of its answer."""
     reader, writer = await connect(api)
-    answer = asyncio.create_task(reader.read())
-    writer.write(head("POST /tenant", 1000, token="wrong"))
-    while not answer.done():
-        writer.write(b"x")
-        await asyncio.wait([answer], timeout=0.05)
-    assert answer.result().startswith(b"HTTP/1.1 401 ")
+    line = asyncio.create_task(reader.readline())
+
+    async def is_cut() -> bool:
+        with suppress(ConnectionError):
+            writer.write(b"x")
+            await writer.drain()
+        return line.done() and api.server.connection_count == 0
+
+    writer.write(start)
+    await until(is_cut)
     writer.close()
+    return await line
+
+
+@pytest.fixture
+async def hasty(services: Services) -> AsyncIterator[Api]:
+    """An API that gives a request 0.3 s to come in."""
+    settings = replace(SETTINGS, request_deadline_s=0.3, min_rate_bytes_s=1_000_000)
+    api = await serve(replace(services, settings=settings))
+    yield api
     await close(api)
+
+
+async def test_a_request_that_drips_is_cut(hasty: Api) -> None:
+    for start in (b"GET /health HT", head("POST /tenant", 100_000)):
+        assert (await drip(hasty, start)).startswith(b"HTTP/1.1 408 ")
+
+
+async def test_a_body_that_drips_after_its_answer_is_cut(hasty: Api) -> None:
+    start = head("POST /tenant", 100_000, token="wrong")
+    assert (await drip(hasty, start)).startswith(b"HTTP/1.1 401 ")
 
 
 async def test_a_stranger_is_answered_before_the_body_is_read(bare: Api) -> None:

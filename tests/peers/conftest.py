@@ -54,7 +54,12 @@ def lacks_strace() -> str | None:
     return None if shutil.which("strace") else "strace not installed"
 
 
-PEERS = {"strace": lacks_strace, "postfix": lacks_postfix, "swaks": lacks_swaks, "nodemailer": lacks_nodemailer}
+PEERS = {
+    "strace": lacks_strace,
+    "postfix": lacks_postfix,
+    "swaks": lacks_swaks,
+    "nodemailer": lacks_nodemailer,
+}
 
 
 @cache

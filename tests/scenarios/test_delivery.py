@@ -289,3 +289,39 @@ async def test_a_node_that_stops_finishes_what_is_under_way(
     assert states.count("sent") == len(upstream.received)
     assert states.count("queued") == len(sent) - len(upstream.received)
     assert not nodes
+
+
+async def test_an_account_that_rewrites_from_sends_as_itself_and_replies_reach_the_author(
+    relay: Relay, upstream: FakeUpstream
+) -> None:
+    await relay.account(upstream, rewrite_from="noreply@provider.test")
+    accepted = await relay.send(content=b"From: Ann <ann@acme.test>\r\nSubject: x\r\n\r\nhi\r\n")
+    await relay.settled(accepted.pk, "sent")
+    [mail] = upstream.received
+    assert mail.sender == "noreply@provider.test"
+    head = mail.content.partition(b"\r\n\r\n")[0]
+    assert head.count(b"From: ") == 1
+    assert b"From: <noreply@provider.test>" in head
+    assert b"Reply-To: Ann <ann@acme.test>" in head
+
+
+async def test_many_recipients_are_offered_in_portions(start_node: StartNode) -> None:
+    relay = await start_node(**{"upstream.max_recipients": 100})
+    await relay.tenant("acme")
+    async with FakeUpstream() as upstream:
+        await relay.account(upstream)
+        accepted = await relay.send(*(f"r{n}@t.test" for n in range(250)))
+        await relay.settled(accepted.pk, *["sent"] * 250)
+        assert sorted(len(m.recipients) for m in upstream.received) == [50, 100, 100]
+
+
+async def test_mail_for_genro_users_carries_their_id(
+    start_node: StartNode, upstream: FakeUpstream
+) -> None:
+    relay = await start_node(compat="genro")
+    await relay.tenant("acme")
+    await relay.account(upstream)
+    accepted = await relay.send(id="order-1")
+    assert await relay.states(accepted.pk) == ["queued"]
+    await relay.settled(accepted.pk, "sent")
+    assert b"X-Genro-Mail-ID: order-1\r\n" in upstream.received[0].content

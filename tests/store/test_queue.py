@@ -219,7 +219,10 @@ async def test_a_living_neighbour_is_not_buried(db: Database, spool: Spool) -> N
 async def test_a_buried_node_can_write_no_result(db: Database, spool: Spool) -> None:
     accepted = await put(spool)
     (delivery,) = await spool.claim("acme/main", 1)
-    await db.write(lambda: nodes.bury_dead(-1, "undertaker", 1, spool.now() + 3600))
+    other = new_spool(db, "node-2")
+    await other.start()
+    await db.write(lambda: nodes.bury_dead(other.epoch, "node-2", 1, spool.now() + 3600))
+    await other.close()
     with pytest.raises(Fenced):
         await spool.settle(settlement(spool, delivery, State.SENT))
     with pytest.raises(Fenced):

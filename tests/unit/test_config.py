@@ -58,7 +58,6 @@ def test_without_any_setting_the_defaults_of_the_contract_hold(tmp_path: Path) -
     assert config.limits.max_message_bytes == 26214400
     assert config.http.max_body_bytes == 26214400 * 7 // 5 + 65536
     assert config.retry.waits_s == (60, 300, 900, 3600, 7200)
-    assert config.retention.days == 7
     assert config.upstream.helo_name == config.smtp.hostname
     assert set(config.origins.values()) == {"default"}
     assert not (tmp_path / "one").exists(), "loading must not write"

@@ -6,8 +6,9 @@ since another may have the mail by now.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.database import Each, Script, Value
@@ -44,7 +45,8 @@ DELETE FROM contents WHERE message_pk = $1
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What is to be done with one recipient after an attempt; `due_at` says when it is tried again."""
+    """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
+    """
 
     n: int
     state: State
@@ -83,29 +85,36 @@ class Release:
     state: State = State.QUEUED
 
 
-def settle(items: Sequence[Settlement | Release], epoch: int) -> Script[list[None]]:
-    """Write what became of each. Raises Fenced, and writes nothing, when the node's lease is lost."""
+def settle(items: Sequence[Settlement | Release], epoch: int, first_seq: int) -> Script[list[None]]:
+    """Write what became of each. Raises Fenced, and writes nothing, when the node's lease is lost.
+
+    Events and attempts are numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
+    """
     yield from must_live(epoch)
     releases = [item for item in items if isinstance(item, Release)]
     settlements = [item for item in items if isinstance(item, Settlement)]
     if releases:
         yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch)])
     if settlements:
-        yield from settle_attempts(settlements, epoch)
+        yield from settle_attempts(settlements, epoch, count(first_seq))
     return [None] * len(items)
 
 
-def settle_attempts(items: Sequence[Settlement], epoch: int) -> Script[None]:
+def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]) -> Script[None]:
     yield Each(SETTLE, [row for item in items for row in settle_rows(item, epoch)])
-    attempts = [attempt_row(item, epoch) for item in items if item.outcomes]
+    attempts = [attempt_row(item, epoch, next(seqs)) for item in items if item.outcomes]
     if attempts:
         yield Each(INSERT_ATTEMPT, attempts)
-    yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item)])
+    yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)])
     finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
     yield Each(FINISH, [row for row in finished if row[1]])
     dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
     if dropped:
         yield Each(DROP_CONTENT, dropped)
+
+
+def seqs_needed(items: Sequence[Settlement | Release]) -> int:
+    return sum(len(item.resolutions) + 1 for item in items if isinstance(item, Settlement))
 
 
 def final_count(item: Settlement) -> int:
@@ -137,14 +146,14 @@ def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
     ]
 
 
-def attempt_row(item: Settlement, epoch: int) -> tuple[Value, ...]:
+def attempt_row(item: Settlement, epoch: int, seq: int) -> tuple[Value, ...]:
     outcomes = [
         {"n": o.n, "verdict": o.verdict.value, "code": o.code, "reply": o.reply, "phase": o.phase}
         for o in item.outcomes
     ]
     return (
         item.delivery.pk,
-        int(item.ended_at * 1e6),
+        seq,
         item.delivery.tenant_id,
         item.account_id,
         epoch,
@@ -154,13 +163,13 @@ def attempt_row(item: Settlement, epoch: int) -> tuple[Value, ...]:
     )
 
 
-def event_rows(item: Settlement) -> list[tuple[Value, ...]]:
+def event_rows(item: Settlement, seqs: Iterator[int]) -> list[tuple[Value, ...]]:
     addresses = {p.n: p.address for p in item.delivery.pending}
     report = "waiting" if item.reports else "none"
     return [
         (
             item.delivery.pk,
-            int(item.ended_at * 1e6) + place,
+            next(seqs),
             item.delivery.tenant_id,
             r.n,
             r.state.value,
@@ -168,7 +177,7 @@ def event_rows(item: Settlement) -> list[tuple[Value, ...]]:
             json.dumps(event_data(item, r, addresses[r.n])),
             report,
         )
-        for place, r in enumerate(item.resolutions)
+        for r in item.resolutions
     ]
 
 
