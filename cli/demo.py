@@ -208,7 +208,7 @@ def how_to_go_on(made: Demo) -> str:
         '{"id": "demo-2", "from": "app@demo.example", "to": "you@example.org", '
         '"subject": "Hello", "body": "By REST"}'
     )
-    return f"""[bold]Send the next one[/bold]: it is kept and shown here, nothing leaves the machine.
+    return f"""[bold]Send the next one[/bold]: it is kept and shown here, and goes nowhere.
 
 swaks --server {server} --auth PLAIN --auth-user {made.username} \\
   --auth-password {made.password} \\
