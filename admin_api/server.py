@@ -42,10 +42,12 @@ class HttpServer:
         """How many connections have a request under way."""
         return sum(connection.is_busy for connection in self._connections())
 
-    async def start(self, host: str, port: int) -> None:
+    async def start(self, host: str, port: int, *, shares_port: bool = False) -> None:
         """Listen on a port; 0 takes a free one. Raises OSError."""
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listener = socket.create_server(
+            (host, port), family=family, backlog=BACKLOG, reuse_port=shares_port
+        )
         await self._serve(listener)
 
     async def start_unix(self, path: Path) -> None:

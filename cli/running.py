@@ -29,9 +29,9 @@ class RunningNode:
     async def start(self) -> None:
         """Open every port. Raises ConfigError when one cannot be bound."""
         await self.node.start()
-        listen = self.node.config.http.listen
+        listen, shares = self.node.config.http.listen, self.node.config.workers > 1
         try:
-            await self.http.start(listen.host, listen.port)
+            await self.http.start(listen.host, listen.port, shares_port=shares)
         except OSError as error:
             raise ConfigError(f"http.listen: {listen}: {error.strerror}") from error
         maillog.listening("http", self.http_url)

@@ -5,7 +5,7 @@ are frozen, hold no connection and read no clock. Times are Unix seconds (UTC) a
 bytes.
 """
 
-import secrets
+import random
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -81,7 +81,8 @@ def new_pk(now: float) -> str:
     """
     ticks = int(now * 4_096_000)
     value = (ticks >> 12 & ((1 << 48) - 1)) << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64
-    value |= 0b10 << 62 | secrets.randbits(62)
+    # It has to be unique, not secret: whose it is decides who may see it.
+    value |= 0b10 << 62 | random.getrandbits(62)
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
@@ -159,8 +160,7 @@ class Account:
 
 
 class SecretKind(StrEnum):
-    """How a credential's password is stored: ours are random (SHA-256 is enough), people's are not.
-    """
+    """How a credential's password is stored: ours are random (SHA-256 is enough), people's are not."""
 
     SHA256 = "sha256"
     ARGON2ID = "argon2id"

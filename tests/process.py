@@ -57,14 +57,18 @@ class ServeProcess:
     ) -> None:
         await self.client.aclose()
         if self.process and self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
+            await self.kill()
 
     async def start(self) -> None:
         """Start, and return once it is ready."""
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                *self._prefix, *RUN, env=self._environment, stdout=log, stderr=log
+                *self._prefix,
+                *RUN,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         async with asyncio.timeout(30):
             while not await self._is_ready():
@@ -73,9 +77,9 @@ class ServeProcess:
                 await asyncio.sleep(0.02)
 
     async def kill(self) -> None:
-        """Kill -9."""
+        """Kill -9, with whatever it was started under and has started."""
         assert self.process
-        self.process.kill()
+        os.killpg(self.process.pid, signal.SIGKILL)
         await self.process.wait()
 
     async def terminate(self, timeout_s: float = 20) -> int:

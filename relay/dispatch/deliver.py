@@ -75,7 +75,8 @@ class Deliverer:
         left = delivery.pending
         while left:
             portion, rest = left[: self._max_recipients], left[self._max_recipients :]
-            said = await self._offer(replace(delivery, pending=portion), account, content, begin)
+            part = replace(delivery, pending=portion) if portion != delivery.pending else delivery
+            said = await self._offer(part, account, content, begin)
             outcomes |= {outcome.n: outcome for outcome in said}
             again = next_portion(said)
             left = (*(p for p in portion if p.n in again), *rest)
@@ -127,8 +128,7 @@ class Begin:
 
 
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
-    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none.
-    """
+    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none."""
     traits = delivery.traits
     check_size(content, offered)
     utf8 = traits.has_utf8_headers or any(
