@@ -160,7 +160,9 @@ class Account:
 
 
 class SecretKind(StrEnum):
-    """How a credential's password is stored: ours are random (SHA-256 is enough), people's are not."""
+    """How a credential's password is stored: ours are random (SHA-256 is enough), people's
+    are not.
+    """
 
     SHA256 = "sha256"
     ARGON2ID = "argon2id"

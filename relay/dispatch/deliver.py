@@ -128,7 +128,9 @@ class Begin:
 
 
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
-    """Return the mail in a form that the upstream takes; raise ContentRefused where there is none."""
+    """Return the mail in a form that the upstream takes; raise ContentRefused where there is
+    none.
+    """
     traits = delivery.traits
     check_size(content, offered)
     utf8 = traits.has_utf8_headers or any(

@@ -11,7 +11,9 @@ from relay.model import Account
 
 
 def split_lane(lane: str) -> tuple[str, str | None, str | None]:
-    """Return (tenant, account id or None, sender domain or None). Sources: `relay.model.lane_of`."""
+    """Return (tenant, account id or None, sender domain or None). Sources:
+    `relay.model.lane_of`.
+    """
     tenant_id, _, rest = lane.partition("/")
     return (tenant_id, None, rest[1:]) if rest.startswith("@") else (tenant_id, rest[1:], None)
 

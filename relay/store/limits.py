@@ -71,7 +71,9 @@ def read_counts(account: Account, now: float) -> Script[list[tuple[int, int]]]:
 
 
 def reserve(account: Account, now: float) -> Script[float | None]:
-    """Count one mail as leaving now and return None, or return when there is room (Unix seconds)."""
+    """Count one mail as leaving now and return None, or return when there is room (Unix
+    seconds).
+    """
     yield Query(LOCK_ACCOUNT, account.key)
     counts = yield from read_counts(account, now)
     wait_until = free_at(account, counts, now)

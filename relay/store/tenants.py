@@ -74,7 +74,9 @@ class TenantStore:
         )
 
     async def new_key(self, tenant_id: str, expires_at: float | None = None) -> str:
-        """Make a key in place of the earlier ones and return it: the only time that it can be read."""
+        """Make a key in place of the earlier ones and return it: the only time that it can be
+        read.
+        """
         secret = new_secret()
         now = self._database.now()
 

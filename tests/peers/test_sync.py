@@ -23,7 +23,9 @@ def send_many(port: int, password: str) -> None:
 
 
 def steps(trace: str) -> list[str]:
-    """Return what matters of a trace, in order: write (to the database), sync, reply (250 to DATA)."""
+    """Return what matters of a trace, in order: write (to the database), sync, reply (250 to
+    DATA).
+    """
     found = []
     for line in trace.splitlines():
         match = CALL.search(line)

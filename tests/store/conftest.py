@@ -1,4 +1,6 @@
-"""A spool on each engine, with one tenant, and what the tests of the queue need to speak of mail."""
+"""A spool on each engine, with one tenant, and what the tests of the queue need to speak of
+mail.
+"""
 
 import secrets
 from collections.abc import AsyncIterator, Iterable

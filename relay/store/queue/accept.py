@@ -129,7 +129,9 @@ def read_gates(tenant_ids: set[str]) -> Script[dict[str, Gate]]:
 
 
 def living_epoch(epoch: int) -> Script[int | None]:
-    """Return the epoch if this node's lease still stands: only then may mail be born leased to it."""
+    """Return the epoch if this node's lease still stands: only then may mail be born leased
+    to it.
+    """
     rows = yield Query(NODE_LIVES, (epoch,))
     return epoch if rows else None
 

@@ -63,7 +63,9 @@ SELECT MIN(accepted_at) FROM messages WHERE pk = (SELECT MIN(message_pk) FROM re
 
 
 def promote(now: float, most: int) -> Script[list[str]]:
-    """Make due what has waited long enough; return the lanes that got work, one entry a recipient."""
+    """Make due what has waited long enough; return the lanes that got work, one entry a
+    recipient.
+    """
     rows = yield Query(PROMOTE, (now, most))
     return [row["lane"] for row in rows]
 

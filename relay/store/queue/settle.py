@@ -45,7 +45,9 @@ DELETE FROM contents WHERE message_pk = $1
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What is to be done with one recipient after an attempt; `due_at` says when it is tried again."""
+    """What is to be done with one recipient after an attempt; `due_at` says when it is tried
+    again.
+    """
 
     n: int
     state: State
