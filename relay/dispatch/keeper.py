@@ -68,9 +68,8 @@ class Keeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _promote(self) -> None:
-        """Make due what has waited long enough, in portions, so that other writes have their
-        turn.
-        """
+        """Make due what has waited long enough, in portions, so that other writes have a turn."""
+        self._dispatcher.notice(await self._spool.end_doubts())
         while True:
             now = self._spool.now()
             first = await due.next_due(self._spool.database)

@@ -11,13 +11,12 @@ another.
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay import maillog
+from relay.dispatch.couriers import Couriers
 from relay.dispatch.deliver import Deliverer, LimitReached, deferred
-from relay.dispatch.fair import Turns
 from relay.dispatch.health import Health
 from relay.dispatch.outlet import Outlet
 from relay.dispatch.results import Results
@@ -73,9 +72,7 @@ class Dispatcher:
         self._due: set[str] = set()
         self._ready: dict[str, None] = {}
         self._wakened = asyncio.Event()
-        self._turns = Turns()
-        self._queueing: dict[str, deque[Outlet]] = {}
-        self._couriers: set[asyncio.Task[None]] = set()
+        self._couriers = Couriers(self._carry, self._weight, settings.max_deliveries, clock)
         self._task: asyncio.Task[None] | None = None
         self._held_messages = 0
         self._held_bytes = 0
@@ -123,11 +120,7 @@ class Dispatcher:
             await asyncio.gather(self._task, return_exceptions=True)
         for outlet in self._ways.outlets:
             self._give_back(outlet.empty())
-        if self._couriers:
-            await asyncio.wait(self._couriers, timeout=budget_s)
-        for courier in self._couriers:
-            courier.cancel()
-        await asyncio.gather(*self._couriers, return_exceptions=True)
+        await self._couriers.stop(budget_s)
         try:
             async with asyncio.timeout(max(1.0, budget_s)):
                 await self._settler.drained()
@@ -238,60 +231,18 @@ class Dispatcher:
 
     def _push(self, outlet: Outlet, delivery: Delivery) -> None:
         outlet.push(delivery)
-        if outlet.can_start:
-            self._start_or_queue(outlet)
+        self._couriers.call(outlet)
 
-    def _start_or_queue(self, outlet: Outlet) -> None:
-        if len(self._couriers) < self._settings.max_deliveries and not self._queueing:
-            self._start_courier(outlet)
-            return
-        line = self._queueing.setdefault(outlet.account.tenant_id, deque())
-        if outlet not in line:
-            line.append(outlet)
-
-    def _start_courier(self, outlet: Outlet) -> None:
-        outlet.active += 1
-        courier = asyncio.create_task(self._courier(outlet))
-        self._couriers.add(courier)
-        courier.add_done_callback(lambda task: self._on_courier_end(outlet, task))
-
-    def _on_courier_end(self, outlet: Outlet, courier: "asyncio.Task[None]") -> None:
-        self._couriers.discard(courier)
-        outlet.active -= 1
-        if not self._is_stopping:
-            if outlet.can_start and outlet.is_open(self._clock()):
-                self._start_or_queue(outlet)
-            self._start_next()
-
-    def _start_next(self) -> None:
-        """Give the free places to those that queue for one: tenants in turn, an outlet of each in
-        turn.
-        """
-        while self._queueing and len(self._couriers) < self._settings.max_deliveries:
-            tenant_id = self._turns.next((t, self._weight(t)) for t in self._queueing)
-            if tenant_id is None:
-                return
-            line = self._queueing[tenant_id]
-            outlet = line.popleft()
-            if not line:
-                del self._queueing[tenant_id]
-            if outlet.can_start:
-                self._start_courier(outlet)
-
-    def _weight(self, tenant_id: str) -> int:
-        outlet = self._queueing[tenant_id][0]
+    def _weight(self, outlet: Outlet) -> int:
         return self._ways.known(next(iter(outlet.lanes))).weight
 
-    async def _courier(self, outlet: Outlet) -> None:
-        while outlet.is_open(self._clock()) and (delivery := outlet.pop()) is not None:
-            if outlet.is_low:
-                self._want_more(outlet)
-            try:
-                await self._carry(outlet, delivery)
-            finally:
-                self._let_go(held_bytes(delivery))
-            if self._queueing:
-                return
+    async def _carry(self, outlet: Outlet, delivery: Delivery) -> None:
+        if outlet.is_low:
+            self._want_more(outlet)
+        try:
+            await self._deliver(outlet, delivery)
+        finally:
+            self._let_go(held_bytes(delivery))
 
     def _want_more(self, outlet: Outlet) -> None:
         wanted = self._due if len(self._due) < len(outlet.lanes) else outlet.lanes
@@ -300,7 +251,7 @@ class Dispatcher:
                 self._ready[lane] = None
                 self._wakened.set()
 
-    async def _carry(self, outlet: Outlet, delivery: Delivery) -> None:
+    async def _deliver(self, outlet: Outlet, delivery: Delivery) -> None:
         """Deliver one mail over the outlet's account and settle what came of it."""
         account, started_at = outlet.account, self._spool.now()
         if self._results.is_expired(delivery):

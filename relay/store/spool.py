@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
@@ -17,7 +17,14 @@ from relay.model import Account, Delivery, NewMail, Pending
 from relay.store import nodes
 from relay.store.database import Database, Script
 from relay.store.queue.accept import Accepted, Arrival, accept
-from relay.store.queue.claim import CONTENT, BeginRequest, ClaimRequest, begin, claim
+from relay.store.queue.claim import (
+    CONTENT,
+    BeginRequest,
+    ClaimRequest,
+    begin,
+    claim,
+    give_up,
+)
 from relay.store.queue.settle import Release, Settlement, seqs_needed, settle
 from relay.store.writer import Channel, OnCommit, Writer
 
@@ -57,6 +64,7 @@ class Spool:
         self._renewed_at = 0.0
         self._last_claim = 0
         self._last_seq = 0
+        self._in_doubt: set[int] = set()
         self._taker: Taker | None = None
         self._lease_task: asyncio.Task[None] | None = None
         incoming = Writer(database, on_commit)
@@ -110,13 +118,17 @@ class Spool:
 
         A caller that is cancelled changes nothing: what it submitted is committed and sent.
         """
-        arrivals = [Arrival(mail, self._is_reserved(mail)) for mail in mails]
+        number = self.next_claim()
+        arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
         future = self._accepts.submit(arrivals, sum(len(mail.content) for mail in mails))
         future.add_done_callback(partial(self._stored, arrivals))
         return await asyncio.shield(future)
 
     def claim(self, lane: str, most: int) -> "asyncio.Future[list[Delivery]]":
-        return self._claims.submit(ClaimRequest(lane, most, self.next_claim()))
+        number = self.next_claim()
+        future = self._claims.submit(ClaimRequest(lane, most, number))
+        future.add_done_callback(partial(self._note_doubt, number))
+        return future
 
     def begin(self, delivery: Delivery, account: Account) -> "asyncio.Future[float | None]":
         """Mark that an upstream may have it from now on; answers when the account has room, if it
@@ -143,6 +155,15 @@ class Spool:
             lambda: nodes.bury_dead(self.epoch, self._node_id, number, self.now())
         )
 
+    async def end_doubts(self) -> list[str]:
+        """Make due again what was leased by commits that were not answered; return its lanes."""
+        numbers = sorted(self._in_doubt)
+        if not numbers:
+            return []
+        lanes = await self.database.write(lambda: give_up(self.epoch, numbers))
+        self._in_doubt.difference_update(numbers)
+        return lanes
+
     async def content(self, pk: str) -> bytes | None:
         rows = await self.database.fetch(CONTENT, pk)
         return bytes(rows[0]["body"]) if rows else None
@@ -153,6 +174,7 @@ class Spool:
         return self._taker.reserve(mail.lane, len(mail.content))
 
     def _stored(self, arrivals: Arrivals, future: "asyncio.Future[Answers]") -> None:
+        self._note_doubt(next((a.claim for a in arrivals if a.claim is not None), None), future)
         failed = future.cancelled() or future.exception() is not None
         answers: Answers = [] if failed else future.result()
         if self._taker is None:
@@ -162,10 +184,16 @@ class Spool:
             if isinstance(answer, Accepted) and answer.epoch is not None:
                 self._taker.take(delivery_of(arrival.mail, answer, answer.epoch))
                 continue
-            if arrival.hand_over:
+            if arrival.claim is not None:
                 self._taker.cancel(arrival.mail.lane, len(arrival.mail.content))
             if isinstance(answer, Accepted):
                 self._taker.notice([arrival.mail.lane])
+
+    def _note_doubt(self, claim: int | None, future: "asyncio.Future[Any]") -> None:
+        """Remember a lease that may be in the store although its commit was not answered."""
+        error = None if future.cancelled() else future.exception()
+        if claim is not None and isinstance(error, StoreUnavailable):
+            self._in_doubt.add(claim)
 
     def _accept(self, groups: Sequence[Arrivals]) -> Script[list[Answers]]:
         flat = [arrival for group in groups for arrival in group]

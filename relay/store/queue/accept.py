@@ -51,10 +51,10 @@ INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report) VALUES (
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A mail to store; `hand_over` asks for it to be born leased to this node."""
+    """A mail to store; with a `claim` it is to be born leased to this node, under that number."""
 
     mail: NewMail
-    hand_over: bool = False
+    claim: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,12 @@ class Gate:
 def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[Accepted | Refused]]:
     """Store all that may be stored; one answer for each arrival, in order."""
     gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
-    owner = yield from living_epoch(epoch) if any(a.hand_over for a in arrivals) else nobody()
+    owner = (
+        yield from living_epoch(epoch) if any(a.claim is not None for a in arrivals) else nobody()
+    )
     earlier = yield from read_earlier([a.mail for a in arrivals if a.mail.id_given])
     answers: list[Accepted | Refused] = []
-    stored: dict[tuple[str, str], tuple[NewMail, Accepted]] = {}
+    stored: dict[tuple[str, str], tuple[Arrival, Accepted]] = {}
     replaced: list[str] = []
     for arrival in arrivals:
         mail, key = arrival.mail, (arrival.mail.tenant_id, arrival.mail.id)
@@ -103,7 +105,7 @@ def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[A
             lease = owner if state is State.SENDING else None
             known = stored[key][1].pk if key in stored else pk
             answer = Accepted(known or mail.pk, known is not None, state, lease)
-            stored[key] = (mail, answer)
+            stored[key] = (arrival, answer)
             answers.append(answer)
             if pk:
                 replaced.append(pk)
@@ -117,7 +119,7 @@ def first_state(arrival: Arrival, gate: Gate, owner: int | None, now: float) -> 
         return State.SUSPENDED
     if arrival.mail.due_at is not None and arrival.mail.due_at > now:
         return State.DEFERRED
-    return State.SENDING if arrival.hand_over and owner is not None else State.QUEUED
+    return State.SENDING if arrival.claim is not None and owner is not None else State.QUEUED
 
 
 def read_gates(tenant_ids: set[str]) -> Script[dict[str, Gate]]:
@@ -167,15 +169,16 @@ def remove(pks: Sequence[str]) -> Script[None]:
             yield Each(sql, keys)
 
 
-def insert(mails: Sequence[tuple[NewMail, Accepted]]) -> Script[None]:
-    if not mails:
+def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
+    if not stored:
         return
-    yield Each(INSERT_MESSAGE, [message_row(mail, answer.pk) for mail, answer in mails])
-    yield Each(INSERT_CONTENT, [(answer.pk, mail.content) for mail, answer in mails])
+    yield Each(INSERT_MESSAGE, [message_row(a.mail, answer.pk) for a, answer in stored])
+    yield Each(INSERT_CONTENT, [(answer.pk, a.mail.content) for a, answer in stored])
     yield Each(
-        INSERT_RECIPIENT, [row for mail, answer in mails for row in recipient_rows(mail, answer)]
+        INSERT_RECIPIENT,
+        [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
     )
-    yield Each(INSERT_EVENT, [event_row(mail, answer) for mail, answer in mails])
+    yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
 
 
 def message_row(mail: NewMail, pk: str) -> tuple[Value, ...]:
@@ -209,8 +212,8 @@ def message_row(mail: NewMail, pk: str) -> tuple[Value, ...]:
     )
 
 
-def recipient_rows(mail: NewMail, answer: Accepted) -> list[tuple[Value, ...]]:
-    claim = 0 if answer.handed_over else None
+def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]]:
+    mail, claim = arrival.mail, arrival.claim if answer.handed_over else None
     due_at = mail.due_at if mail.due_at is not None else mail.accepted_at
     return [
         (

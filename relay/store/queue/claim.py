@@ -46,6 +46,10 @@ FROM recipients r JOIN messages m ON m.pk = r.message_pk
 WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
 ORDER BY r.priority, r.message_pk, r.n
 """
+GIVE_UP = """
+UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL
+WHERE state = 'sending' AND owner = $1 AND claim = $2 AND begun_at IS NULL RETURNING lane
+"""
 CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
 BEGIN = """
 UPDATE recipients SET begun_at = $1 WHERE message_pk = $2 AND n = $3 AND owner = $4 AND state =
@@ -94,6 +98,14 @@ def claim(requests: Sequence[ClaimRequest], epoch: int) -> Script[list[list[Deli
             leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
         answers.append(deliveries(leased))
     return answers
+
+
+def give_up(epoch: int, claims: Sequence[int]) -> Script[list[str]]:
+    """Make due again what these claims hold; return its lanes."""
+    lanes: list[str] = []
+    for number in claims:
+        lanes += [row["lane"] for row in (yield Query(GIVE_UP, (epoch, number)))]
+    return lanes
 
 
 def must_live(epoch: int) -> Script[None]:

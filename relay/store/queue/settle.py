@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
-from relay.store.database import Each, Script, Value
+from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.claim import must_live
 
+HELD = """
+SELECT message_pk, n FROM recipients
+WHERE owner = $1 AND state = 'sending' AND message_pk {among:$2} {for_update}
+"""
 SETTLE = """
 UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
     = $9, reply = $10,
@@ -92,13 +96,27 @@ def settle(items: Sequence[Settlement | Release], epoch: int, first_seq: int) ->
     Events and attempts are numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
     """
     yield from must_live(epoch)
+    pks = sorted({item.delivery.pk for item in items})
+    held = {(row["message_pk"], row["n"]) for row in (yield Query(HELD, (epoch, pks)))}
+    # What is not held any more was written already, by a commit whose answer was lost.
+    open_items = [item for item in items if held.issuperset(keys(item))]
+    yield from settle_open(open_items, epoch, count(first_seq))
+    return [None] * len(items)
+
+
+def keys(item: Settlement | Release) -> list[tuple[str, int]]:
+    return [(item.delivery.pk, p.n) for p in item.delivery.pending]
+
+
+def settle_open(
+    items: Sequence[Settlement | Release], epoch: int, seqs: Iterator[int]
+) -> Script[None]:
     releases = [item for item in items if isinstance(item, Release)]
     settlements = [item for item in items if isinstance(item, Settlement)]
     if releases:
         yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch)])
     if settlements:
-        yield from settle_attempts(settlements, epoch, count(first_seq))
-    return [None] * len(items)
+        yield from settle_attempts(settlements, epoch, seqs)
 
 
 def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]) -> Script[None]:

@@ -1,0 +1,44 @@
+"""A real database whose answers can be lost: what was committed is committed, but nobody
+hears of it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from relay.errors import StoreUnavailable
+from relay.store.database import Database, OnSignal, Row, Value, Write
+
+T = TypeVar("T")
+
+
+class ForgetfulDatabase:
+    def __init__(self, database: Database) -> None:
+        self.single_writer = database.single_writer
+        self.answers_to_lose = 0
+        self._database = database
+
+    def now(self) -> float:
+        return self._database.now()
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        return await self._database.fetch(sql, *values)
+
+    async def write(self, script: Write[T]) -> T:
+        value: T = (await self.write_all([script]))[0]
+        return value
+
+    async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        answers = await self._database.write_all(scripts)
+        if self.answers_to_lose:
+            self.answers_to_lose -= 1
+            raise StoreUnavailable("the connection broke at COMMIT")
+        return answers
+
+    async def signal(self, topic: str, payload: str) -> None:
+        await self._database.signal(topic, payload)
+
+    def on_signal(self, callback: OnSignal) -> None:
+        self._database.on_signal(callback)
+
+    async def close(self) -> None:
+        await self._database.close()
