@@ -10,6 +10,8 @@ from admin_api.routes import Access, Call, Route, Stream, shown
 from admin_api.schemas.message import ContentQuery, FullRecord, ListQuery, Records
 from admin_api.schemas.model import OfTenant
 from admin_api.services import Services
+from relay.formats.address import domain_of
+from relay.model import State, lane_of
 from relay.store.messages import Filter, MessageView
 
 PAGE_MESSAGES = 200
@@ -41,8 +43,15 @@ async def show_message(services: Services, call: Call) -> Answer:
     tenant = await services.directory.tenant(query.tenant_id)
     attempts = await services.messages.attempts(view.pk)
     events = await services.messages.events(view.pk)
-    full = full_record(view, tenant.name if tenant else None, attempts, events)
+    name = tenant.name if tenant else None
+    full = full_record(view, name, attempts, events, waiting_for(services, view))
     return Answer(shown(full, omit=_SOMETIMES))
+
+
+def waiting_for(services: Services, view: MessageView) -> str | None:
+    if not any(r.state is State.QUEUED for r in view.recipients):
+        return None
+    return services.why_waiting(lane_of(view.tenant_id, view.account_id, domain_of(view.sender)))
 
 
 async def show_content(services: Services, call: Call) -> Answer:

@@ -46,9 +46,12 @@ def full_record(
     tenant_name: str | None,
     attempts: Sequence[AttemptView],
     events: Sequence[EventView],
+    waiting_for: str | None,
 ) -> FullRecord:
+    """Describe a message with its story; `waiting_for` says why it is due and not sent."""
     return FullRecord.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # as above
+        waiting_for=waiting_for,
         attempts=[_attempt(attempt) for attempt in attempts],
         events=[_event(event) for event in events],
     )

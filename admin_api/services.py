@@ -46,7 +46,10 @@ class AccountTrouble:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`wake` asks for a dispatch at once, of one tenant's mail or, with None, of all."""
+    """`wake` asks for a dispatch at once, of one tenant's mail or, with None, of all.
+
+    `why_waiting` says of a lane why its due mail is not sent now.
+    """
 
     settings: ApiSettings
     version: str
@@ -61,6 +64,7 @@ class Services:
     metrics: Metrics
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
+    why_waiting: Callable[[str], str | None]
     is_active: Callable[[], bool]
     readiness: Readiness
     gauges: QueueGauges

@@ -88,6 +88,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
+        why_waiting=node.dispatcher.why_waiting,
         is_active=lambda: True,
         readiness=Readiness(node.database, node.door.check_disk),
         gauges=QueueGauges(node.database, node.metrics),

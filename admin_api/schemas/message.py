@@ -202,6 +202,7 @@ class Attempt(Model):
 
 
 class FullRecord(Record):
+    waiting_for: str | None
     attempts: list[Attempt]
     events: list[Event]
 

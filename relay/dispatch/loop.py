@@ -155,6 +155,14 @@ class Dispatcher:
             if outlet.health.is_doubtful
         ]
 
+    def why_waiting(self, lane: str) -> str | None:
+        """Say why due mail of a lane is not sent now, None where nothing stands in its way."""
+        if not self._ways.is_known(lane) or self._ways.open_outlet(lane):
+            return None
+        outlets = self._ways.known(lane).outlets
+        reasons = [outlet.why_closed(self._clock()) for outlet in outlets]
+        return "; ".join(reasons) or "no account can carry this mail"
+
     @property
     def lanes_due(self) -> list[str]:
         return sorted(self._due)

@@ -57,6 +57,13 @@ class Outlet:
     def is_open(self, now: float) -> bool:
         return not self.health.rests(now) and now >= self.full_until
 
+    def why_closed(self, now: float) -> str:
+        if self.health.rests(now):
+            wait_s = self.health.rest_until - now
+            return f"account {self.account.id} rests {wait_s:.0f} s more: {self.health.reason}"
+        wait_s = max(0.0, self.full_until - now)
+        return f"account {self.account.id} is at its rate limit for {wait_s:.0f} s more"
+
     def room(self, now: float) -> int:
         """Return how many more mails to claim for it."""
         if not self.is_open(now):

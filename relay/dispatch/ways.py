@@ -40,6 +40,9 @@ class Ways:
     def outlets(self) -> Sequence[Outlet]:
         return list(self._outlets.values())
 
+    def is_known(self, lane: str) -> bool:
+        return lane in self._ways
+
     def known(self, lane: str) -> Way:
         return self._ways.get(lane, Way())
 

@@ -74,6 +74,7 @@ def services(db: Database, spool: Spool) -> Services:
         metrics=metrics,
         wake=lambda _tenant_id: None,
         accounts_in_trouble=list,
+        why_waiting=lambda _lane: None,
         is_active=lambda: True,
         readiness=Readiness(db, door.check_disk),
         gauges=QueueGauges(db, metrics),

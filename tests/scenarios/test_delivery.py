@@ -2,10 +2,11 @@
 
 import pytest
 
-from relay.model import AccountKind, OnUnknown, Priority, TlsMode
+from relay.model import AccountKind, OnUnknown, Priority, TlsMode, lane_of
 from tests.conftest import open_database
 from tests.fakes.upstream import DROP, EXTENSIONS, LOCKSTEP, FakeUpstream
 from tests.scenarios.conftest import Relay, StartNode
+from tests.waiting import until
 
 
 async def test_an_accepted_mail_is_delivered_at_once(relay: Relay, upstream: FakeUpstream) -> None:
@@ -325,3 +326,29 @@ async def test_mail_for_genro_users_carries_their_id(
     assert await relay.states(accepted.pk) == ["queued"]
     await relay.settled(accepted.pk, "sent")
     assert b"X-Genro-Mail-ID: order-1\r\n" in upstream.received[0].content
+
+
+async def test_due_mail_that_is_not_sent_says_why(relay: Relay) -> None:
+    lane = lane_of("acme", "main", "acme.test")
+    async with FakeUpstream(on={"GREETING": "421 closed for today"}) as upstream:
+        await relay.account(upstream, limit_per_minute=1)
+        why = relay.node.dispatcher.why_waiting
+        accepted = await relay.send()
+        await relay.rests()
+        assert "rests" in (why(lane) or "")
+        assert "421 closed for today" in (why(lane) or "")
+        upstream.on["GREETING"] = None
+        await relay.settled(accepted.pk, "sent")
+        second = await relay.send()
+
+        async def is_limited() -> bool:
+            return "rate limit" in (why(lane) or "")
+
+        await until(is_limited)
+        assert await relay.states(second.pk) == ["queued"]
+        await relay.node.stores.accounts.delete("acme", "main")
+
+        async def has_no_account() -> bool:
+            return why(lane) == "no account can carry this mail"
+
+        await until(has_no_account)
