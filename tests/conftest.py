@@ -7,6 +7,7 @@ else.
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -42,6 +43,9 @@ def postgres_programs() -> Path | None:
     return found[-1] if found else None
 
 
+ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
+
+
 class PostgresServer:
     """A private PostgreSQL on a free loopback port; root runs it as `nobody`, since it refuses
     root.
@@ -49,6 +53,7 @@ class PostgresServer:
 
     def __init__(self, programs: Path) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-"))
+        self._data = self._folder / "data"
         self._programs = self._readable(programs)
         self._as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
@@ -76,26 +81,44 @@ class PostgresServer:
         return copy / programs.relative_to(package.parent)
 
     def start(self) -> None:
-        environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
-        data = self._folder / "data"
         subprocess.run(
-            [self._programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8"],
+            [
+                self._programs / "initdb",
+                "-D",
+                self._data,
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+            ],
             check=True,
             stdout=subprocess.DEVNULL,
-            env=environment,
+            env=ENVIRONMENT,
             cwd=self._folder,
             **self._as_user,
         )
+        self._launch()
+
+    def restart(self, how: str) -> None:
+        """Stop it as `pg_ctl stop -m` does, "fast" or "immediate", and start it again."""
+        assert self._process
+        self._process.send_signal(signal.SIGINT if how == "fast" else signal.SIGQUIT)
+        self._process.wait(20)
+        self._launch()
+
+    def _launch(self) -> None:
         settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
         self._process = subprocess.Popen(
             [
                 str(self._programs / "postgres"),
-                *("-D", str(data), "-p", str(self.port)),
+                *("-D", str(self._data), "-p", str(self.port)),
                 *(word for setting in settings for word in ("-c", setting)),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=environment,
+            env=ENVIRONMENT,
             cwd=self._folder,
             **self._as_user,
         )

@@ -13,7 +13,7 @@ from dataclasses import replace
 from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
 from relay.dispatch.session import BeforeData, Extensions, Offer
-from relay.errors import ContentRefused, Fenced, Temporary
+from relay.errors import ContentRefused, Temporary
 from relay.formats.address import needs_smtputf8
 from relay.formats.headers import outgoing, scan
 from relay.formats.recode import to_7bit
@@ -116,9 +116,9 @@ class Begin:
 
     async def __call__(self) -> None:
         # The fence guards the store, but no upstream asks for it: a node that was frozen must see
-        # that itself.
+        # that itself, before it sends what another node may have sent by now.
         if not self._spool.lease_is_fresh():
-            raise Fenced("the lease of this node is not fresh")
+            await self._spool.renew()
         if self._is_done:
             return
         free_at = await self._spool.begin(self._delivery, self._account)

@@ -4,7 +4,9 @@ Times are of the monotonic clock, brought by the caller. No I/O.
 """
 
 import heapq
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 from relay.dispatch.health import Health
 from relay.model import Account, Delivery
@@ -23,18 +25,21 @@ class Outlet:
     active: int = 0
     full_until: float = 0.0
     lanes: set[str] = field(default_factory=set)
-    _waiting: list[tuple[int, str, Delivery]] = field(default_factory=list)
+    _waiting: list[tuple[int, str, int, Delivery]] = field(default_factory=list)
+    _pushed: Iterator[int] = field(default_factory=count)
 
     def push(self, delivery: Delivery) -> None:
-        heapq.heappush(self._waiting, (delivery.priority, delivery.pk, delivery))
+        # A mail can be here twice: as leased before this node was buried, and as claimed since.
+        place = (delivery.priority, delivery.pk, next(self._pushed), delivery)
+        heapq.heappush(self._waiting, place)
 
     def pop(self) -> Delivery | None:
         """Return the next by priority, then age."""
-        return heapq.heappop(self._waiting)[2] if self._waiting else None
+        return heapq.heappop(self._waiting)[-1] if self._waiting else None
 
     def empty(self) -> list[Delivery]:
         """Return all that waits, and forget it."""
-        waiting = [delivery for _, _, delivery in self._waiting]
+        waiting = [place[-1] for place in self._waiting]
         self._waiting.clear()
         return waiting
 

@@ -229,7 +229,8 @@ async def open_postgres(
                 init=check_connection,
                 server_settings={
                     "application_name": "pillarbox",
-                    "idle_in_transaction_session_timeout": "60000",
+                    # A node that froze inside a transaction must not keep its locks.
+                    "idle_in_transaction_session_timeout": "15000",
                 },
             )
     except (

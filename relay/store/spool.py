@@ -148,6 +148,13 @@ class Spool:
         """Say whether nobody can have buried this node: half of its lease at least is left."""
         return time.monotonic() - self._renewed_at < self._lease_s / 2
 
+    async def renew(self) -> None:
+        """Keep this node's lease. Raises Fenced when another node has buried it."""
+        started = time.monotonic()
+        epoch, until = self.epoch, self.now() + self._lease_s
+        await self.database.write(lambda: nodes.renew(epoch, until))
+        self._renewed_at = max(self._renewed_at, started)
+
     async def bury_dead(self) -> nodes.Estate:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
@@ -234,13 +241,11 @@ class Spool:
     async def _keep_lease(self) -> None:
         while True:
             await asyncio.sleep(self._lease_s / 4)
-            started = time.monotonic()
+            epoch = self.epoch
             try:
-                until = self.now() + self._lease_s
-                await self.database.write(lambda until=until: nodes.renew(self.epoch, until))  # type: ignore[misc]
-                self._renewed_at = started
+                await self.renew()
             except Fenced:
-                maillog.lease_lost(self.epoch)
+                maillog.lease_lost(epoch)
                 await self._register_again()
             except RelayError as error:
                 maillog.store_trouble(error)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from relay.dispatch import retry, route
 from relay.dispatch.fair import Turns
 from relay.dispatch.health import Health
+from relay.dispatch.outlet import Outlet
 from relay.dispatch.retry import RetryPolicy
 from relay.model import (
     Account,
@@ -166,3 +167,12 @@ def test_pks_sort_by_time(times: list[float]) -> None:
     pks = [new_pk(at) for at in sorted(times)]
     assert [pk[:18] for pk in pks] == sorted(pk[:18] for pk in pks)
     assert all(pk[14] == "7" for pk in pks)
+
+
+def test_an_outlet_holds_a_mail_twice_and_gives_by_priority_then_age() -> None:
+    outlet = Outlet(account("main"))
+    for priority, pk in ((2, "b"), (2, "a"), (2, "b"), (0, "c")):
+        outlet.push(delivery(priority=priority, pk=pk))
+    taken = [d.pk for _ in range(4) if (d := outlet.pop()) is not None]
+    assert taken == ["c", "a", "b", "b"]
+    assert outlet.pop() is None
