@@ -29,6 +29,7 @@ from admin_api import (
     openapi,
     raw_message,
     strict_json,
+    suspension,
     tenants,
 )
 from admin_api.auth import Caller, identify
@@ -43,6 +44,7 @@ ROUTES: tuple[Route, ...] = (
     *add_messages.ROUTES,
     *raw_message.ROUTES,
     *messages.ROUTES,
+    *suspension.ROUTES,
     *accounts.ROUTES,
     *tenants.ROUTES,
     *credentials.ROUTES,

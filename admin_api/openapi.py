@@ -59,6 +59,8 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
         "responses": _responses(route),
         "security": [] if route.access is Access.OPEN else [{"token": []}, {"bearer": []}],
     }
+    if route.description:
+        operation["description"] = route.description
     if route.body:
         operation["requestBody"] = _body(route.body_type, _ref(route.body))
     elif route.body_type != "application/json":

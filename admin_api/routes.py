@@ -117,6 +117,7 @@ class Route:
     query: type[Model] | None = None
     answer_type: str = _JSON
     body_type: str = _JSON
+    description: str = ""
     failures: Mapping[int, str] = field(default_factory=dict)
 
 

@@ -8,6 +8,7 @@ from admin_api.uncut import Uncut
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
@@ -58,6 +59,7 @@ class Services:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    batches: BatchStore
     metrics: Metrics
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]

@@ -85,6 +85,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         accounts=node.stores.accounts,
         credentials=node.stores.credentials,
         messages=node.stores.messages,
+        batches=node.stores.batches,
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),

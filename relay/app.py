@@ -29,6 +29,7 @@ from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.store import instance
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
@@ -98,6 +99,7 @@ class Stores:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    batches: BatchStore
     directory: Directory
 
 
@@ -106,7 +108,9 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
     accounts = AccountStore(database, keyring)
     credentials = CredentialStore(database)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
-    return Stores(tenants, accounts, credentials, MessageStore(database), directory)
+    return Stores(
+        tenants, accounts, credentials, MessageStore(database), BatchStore(database), directory
+    )
 
 
 class Node:
@@ -216,6 +220,8 @@ class Node:
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic in ("tenant", "account"):
             self.dispatcher.forget(payload.partition("/")[0])
+        elif topic == "lane":
+            self.dispatcher.notice([payload])
 
 
 def key_text(config: Config) -> str:

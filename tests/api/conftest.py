@@ -15,6 +15,7 @@ from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
@@ -71,6 +72,7 @@ def services(db: Database, spool: Spool) -> Services:
         accounts=accounts,
         credentials=credentials,
         messages=MessageStore(db),
+        batches=BatchStore(db),
         metrics=metrics,
         wake=lambda _tenant_id: None,
         accounts_in_trouble=list,

@@ -2,17 +2,19 @@
 under the fence.
 
 Results are written only while the node's epoch stands: a node that lost its lease has lost its say,
-since another may have the mail by now.
+since another may have the mail by now. Mail that would wait for another attempt is suspended
+instead where its tenant suspended its batch meanwhile.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.database import Each, Script, Value
 from relay.store.queue.claim import must_live
+from relay.store.queue.gates import Gate, read_gates
 
 SETTLE = """
 UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
@@ -43,9 +45,14 @@ DELETE FROM contents WHERE message_pk = $1
 """
 
 
+Gates = Mapping[str, Gate]
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
+
+    `is_suspended`: it waits for its tenant first.
     """
 
     n: int
@@ -55,6 +62,11 @@ class Resolution:
     due_at: float
     code: int = 0
     reply: str = ""
+    is_suspended: bool = False
+
+    @property
+    def stored_state(self) -> State:
+        return State.SUSPENDED if self.is_suspended else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +103,40 @@ def settle(items: Sequence[Settlement | Release], epoch: int, first_seq: int) ->
     Events and attempts are numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
     """
     yield from must_live(epoch)
+    gates = yield from read_gates_of(items)
     releases = [item for item in items if isinstance(item, Release)]
-    settlements = [item for item in items if isinstance(item, Settlement)]
+    settlements = [gated(item, gates) for item in items if isinstance(item, Settlement)]
     if releases:
-        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch)])
+        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch, gates)])
     if settlements:
         yield from settle_attempts(settlements, epoch, count(first_seq))
     return [None] * len(items)
+
+
+def read_gates_of(items: Sequence[Settlement | Release]) -> Script[Gates]:
+    """Read the gates of mail that would go on waiting; most has ended and needs none."""
+    tenant_ids = {item.delivery.tenant_id for item in items if goes_on(item)}
+    if not tenant_ids:
+        return {}
+    return (yield from read_gates(tenant_ids))
+
+
+def goes_on(item: Settlement | Release) -> bool:
+    return isinstance(item, Release) or final_count(item) < len(item.resolutions)
+
+
+def gated(item: Settlement, gates: Gates) -> Settlement:
+    if not (goes_on(item) and is_held(item.delivery, gates)):
+        return item
+    resolutions = tuple(
+        r if r.state in FINAL_STATES else replace(r, is_suspended=True) for r in item.resolutions
+    )
+    return replace(item, resolutions=resolutions)
+
+
+def is_held(delivery: Delivery, gates: Gates) -> bool:
+    gate = gates.get(delivery.tenant_id)
+    return gate is not None and gate.holds(delivery.batch_code)
 
 
 def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]) -> Script[None]:
@@ -121,9 +160,10 @@ def final_count(item: Settlement) -> int:
     return sum(1 for r in item.resolutions if r.state in FINAL_STATES)
 
 
-def release_rows(item: Release, epoch: int) -> list[tuple[Value, ...]]:
+def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, ...]]:
     pk = item.delivery.pk
-    return [(pk, p.n, epoch, item.state.value, item.due_at) for p in item.delivery.pending]
+    state = State.SUSPENDED if is_held(item.delivery, gates) else item.state
+    return [(pk, p.n, epoch, state.value, item.due_at) for p in item.delivery.pending]
 
 
 def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
@@ -132,7 +172,7 @@ def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
             item.delivery.pk,
             r.n,
             epoch,
-            r.state.value,
+            r.stored_state.value,
             r.due_at,
             r.attempts,
             r.unknowns,
