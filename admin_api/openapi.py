@@ -63,6 +63,7 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
         operation["description"] = route.description
     if route.body:
         operation["requestBody"] = _body(route.body_type, _ref(route.body))
+        operation["requestBody"]["required"] = not route.body_is_optional
     elif route.body_type != "application/json":
         operation["requestBody"] = _body(route.body_type, {"type": "string", "format": "binary"})
     return operation

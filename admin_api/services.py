@@ -14,6 +14,7 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.messages import MessageStore
 from relay.store.tenants import TenantStore
+from relay.store.orders import OrderStore
 
 Wake = Callable[[str | None], None]
 
@@ -63,6 +64,7 @@ class Services:
     metrics: Metrics
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
+    orders: OrderStore
     is_active: Callable[[], bool]
     readiness: Readiness
     gauges: QueueGauges

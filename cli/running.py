@@ -86,6 +86,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         credentials=node.stores.credentials,
         messages=node.stores.messages,
         batches=node.stores.batches,
+        orders=node.orders,
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),

@@ -40,6 +40,7 @@ from relay.store.spool import Spool
 from relay.store.sqlite import open_sqlite
 from relay.store.tenants import TenantStore
 
+from relay.store.orders import OrderStore
 NODES_PER_INSTANCE = 64
 
 
@@ -148,6 +149,7 @@ class Node:
         settler = Settler(self.spool)
         results = Results(self.spool, settler, ways, policy, self.metrics)
         deliverer = Deliverer(self.spool, self._pool, self.config.upstream.max_recipients)
+        self.orders = OrderStore(self.spool)
         self.dispatcher = Dispatcher(
             self.spool,
             ways,

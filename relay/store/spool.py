@@ -182,13 +182,13 @@ class Spool:
 
     def _settle(self, items: Sequence[Settlement | Release]) -> Script[Sequence[RelayError | None]]:
         current = [item for item in items if item.delivery.epoch == self.epoch]
-        yield from settle(current, self.epoch, self._next_seq(seqs_needed(current)))
+        yield from settle(current, self.epoch, self.next_seq(seqs_needed(current)))
         return [
             None if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
             for item in items
         ]
 
-    def _next_seq(self, needed: int) -> int:
+    def next_seq(self, needed: int) -> int:
         """Return the first of so many numbers that no event of this node has: by time, in
         microseconds.
         """

@@ -21,6 +21,7 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.messages import MessageStore
 from relay.store.spool import Spool
+from relay.store.orders import OrderStore
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
     ADMIN_TOKEN,
@@ -75,6 +76,7 @@ def services(db: Database, spool: Spool) -> Services:
         batches=BatchStore(db),
         metrics=metrics,
         wake=lambda _tenant_id: None,
+        orders=OrderStore(spool),
         accounts_in_trouble=list,
         is_active=lambda: True,
         readiness=Readiness(db, door.check_disk),
