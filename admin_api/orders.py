@@ -1,14 +1,16 @@
-"""/commands/{retry,cancel,hold,release,delete}-messages: orders for messages that are stored."""
-
+"""/commands/{retry,cancel,hold,release,delete,cleanup}-messages: orders for stored messages."""
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from admin_api.messages import selected
-from admin_api.problems import Answer, Problem
+from admin_api.problems import Answer, Problem, not_found
 from admin_api.routes import Access, Call, Route, shown
 from admin_api.schemas.message import Selection
+from admin_api.schemas.model import OfTenant
 from admin_api.schemas.orders import (
     MOST_SHOWN,
+    CleanedUp,
+    CleanupBody,
     DeleteIds,
     DeleteQuery,
     Ordered,
@@ -19,6 +21,7 @@ from admin_api.schemas.orders import (
 )
 from admin_api.services import Services
 from relay.store.orders import Order, Verdict
+from relay.store.retention import UNREPORTED, Rule
 
 _SOMETIMES = frozenset({"warnings", "not_found", "dry_run", "skipped"})
 _PASSED_OVER = (
@@ -75,6 +78,21 @@ async def delete_messages(services: Services, call: Call) -> Answer:
         warnings=warnings,
     )
     return Answer(shown(answer, omit=_SOMETIMES))
+
+
+async def cleanup_messages(services: Services, call: Call) -> Answer:
+    query = call.read_query(OfTenant)
+    call.caller.check(query.tenant_id)
+    given, warnings = call.read_optional_body(CleanupBody)
+    tenant = await services.tenants.find(query.tenant_id)
+    if tenant is None:
+        raise not_found("tenant")
+    asked_s = given.older_than_seconds
+    age_s = services.settings.keep_s if asked_s is None else asked_s
+    unreported = UNREPORTED if tenant.client_base_url else ()
+    rule = Rule(tenant.id, services.database.now() - age_s, unreported=unreported)
+    removed = await services.uncut.run(services.retention.apply(rule))
+    return Answer(shown(CleanedUp(removed=removed, warnings=warnings), omit=_SOMETIMES))
 
 
 async def _order(services: Services, call: Call, order: Order) -> Answer:
@@ -186,5 +204,20 @@ ROUTES = (
         answer=Removed,
         query=DeleteQuery,
         body=DeleteIds,
+    ),
+    Route(
+        "POST",
+        "/commands/cleanup-messages",
+        cleanup_messages,
+        Access.TENANT,
+        "Delete messages that are over",
+        description="Only what is final goes, and reported where the tenant is called; events that"
+        " were given up keep their message. Without `older_than_seconds`, the age since the end of"
+        " a message, it is the retention of the instance, after which this happens by itself.",
+        answer=CleanedUp,
+        query=OfTenant,
+        body=CleanupBody,
+        body_is_optional=True,
+        failures={404: "No such tenant"},
     ),
 )

@@ -15,6 +15,8 @@ from relay.store.directory import Directory
 from relay.store.messages import MessageStore
 from relay.store.tenants import TenantStore
 from relay.store.orders import OrderStore
+from relay.store.retention import RetentionStore
+from relay.store.tenants import TenantStore
 
 Wake = Callable[[str | None], None]
 
@@ -34,6 +36,7 @@ class ApiSettings:
     max_connections: int = 500
     request_deadline_s: float = 60.0
     min_rate_bytes_s: int = 10_000
+    keep_s: float = 604_800.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Services:
     batches: BatchStore
     metrics: Metrics
     wake: Wake
+    orders: OrderStore
+    retention: RetentionStore
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
     orders: OrderStore
     is_active: Callable[[], bool]

@@ -16,6 +16,7 @@ from relay.app import Node
 from relay.config import Config
 from relay.crypto import digest
 from relay.errors import ConfigError
+from relay.store.retention import DAY_S
 
 HTTP_STOP_S = 10.0
 
@@ -87,6 +88,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         messages=node.stores.messages,
         batches=node.stores.batches,
         orders=node.orders,
+        retention=node.stores.retention,
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
@@ -107,6 +109,7 @@ def api_settings(config: Config) -> ApiSettings:
         max_message_bytes=config.limits.max_message_bytes,
     )
 
+        keep_s=config.retention.days * DAY_S,
 
 def troubles(node: Node) -> list[AccountTrouble]:
     now = node.spool.now()

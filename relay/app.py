@@ -43,8 +43,10 @@ from relay.store.tenants import TenantStore
 from relay.store.orders import OrderStore
 NODES_PER_INSTANCE = 64
 
+from relay.store.retention import DAY_S, RetentionStore
 
 @dataclass(frozen=True, slots=True)
+from relay.store.sweeper import Sweeper
 class Place:
     """A node's place in its instance: an id that survives a restart, held by a lock while the node
     lives.
@@ -107,10 +109,17 @@ class Stores:
 def open_stores(database: Database, keyring: Keyring) -> Stores:
     tenants = TenantStore(database, keyring)
     accounts = AccountStore(database, keyring)
+    retention: RetentionStore
     credentials = CredentialStore(database)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
     return Stores(
-        tenants, accounts, credentials, MessageStore(database), BatchStore(database), directory
+        tenants,
+        accounts,
+        credentials,
+        MessageStore(database),
+        BatchStore(database),
+        RetentionStore(database),
+        directory,
     )
 
 
@@ -162,7 +171,13 @@ class Node:
         times = Times(
             self.config.dispatch.poll_s, self.config.dispatch.lease_s, self.config.retry.lifetime_s
         )
-        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, times)
+        sweeper = Sweeper(
+            self.database,
+            self.stores.tenants,
+            self.stores.retention,
+            self.config.retention.days * DAY_S,
+        )
+        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, sweeper, times)
 
     @classmethod
     async def open(cls, config: Config) -> "Node":

@@ -13,9 +13,11 @@ from relay.config.values import (
     Compat,
     Count,
     DatabaseUrl,
+    Days,
     EncryptionKeys,
     FirstAndLongest,
     HostName,
+    Hours,
     InstanceName,
     Listen,
     ListenAddress,
@@ -121,6 +123,8 @@ class Limits(Section):
     """Free space under which new mail is answered 452 4.3.1."""
 
 
+    max_waiting_per_tenant: Size = 0
+    """Messages of one tenant that are not final; more is answered 452 4.3.1 or 429; 0: any."""
 class Retry(Section):
     waits_s: Waits = (60, 300, 900, 3600, 7200)
     """Waits after the first, second, … attempt; the last one repeats."""
@@ -172,6 +176,31 @@ class Upstream(Section):
 
 class Log(Section):
     format: LogFormat | None = None
+    interval_s: Seconds = 300
+    """Longest time between two calls of a tenant; when nothing happened the list is empty."""
+    poll_s: Seconds = 0.5
+    timeout_s: Seconds = 30
+    """Longest time of one call, from the connection to the end of the answer."""
+    max_bytes: Count = 1000000
+    """Size of one call; many web servers take no more than 1 MB."""
+    max_answer_bytes: Count = 1048576
+    """Largest answer that is read."""
+    max_calls: Count = 100
+    concurrency: Count = 50
+    """Calls at once in one node; tenants whose last call failed share half of them."""
+    retry_waits_s: Waits = (5, 30, 120, 300, 900, 1800)
+    """Waits after the first, second, … failed call in a row; the last one repeats."""
+    give_up_s: Seconds = 259200
+
+
+class Retention(Section):
+    days: Days = 7
+    command_log_days: Days = 90
+    """Days that the log of API commands is kept."""
+    idempotency_hours: Hours = 48
+    """Hours in which a call with the same Idempotency-Key gets the first answer again."""
+
+
     """text (key=value) or json; empty: text on a terminal, else json."""
     level: LogLevel = "info"
     """debug, info, warning or error."""
@@ -194,3 +223,4 @@ class Tree(Section):
     dispatch: Dispatch
     upstream: Upstream
     log: Log
+    retention: Retention

@@ -1,5 +1,5 @@
 """What time asks of a node, each in a loop of its own: waiting mail becomes due, dead nodes are
-buried, old mail ends.
+buried, old mail ends, what is over is forgotten.
 
 Correctness depends on no wake-up: whatever nobody announced is found here.
 """
@@ -17,12 +17,14 @@ from relay.errors import RelayError
 from relay.store import limits
 from relay.store.queue import due
 from relay.store.spool import Spool
+from relay.store.sweeper import Sweeper
 
 PROMOTED_AT_ONCE = 500
 EXPIRED_AT_ONCE = 100
 SCAN_EVERY_S = 5.0
 POOL_EVERY_S = 5.0
 EXPIRE_EVERY_S = 15.0
+SWEEP_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +40,19 @@ class Times:
 
 class Keeper:
     def __init__(
-        self, spool: Spool, dispatcher: Dispatcher, ways: Ways, pool: Pool, times: Times
+        self,
+        spool: Spool,
+        dispatcher: Dispatcher,
+        ways: Ways,
+        pool: Pool,
+        sweeper: Sweeper,
+        times: Times,
     ) -> None:
         self._spool = spool
         self._ways = ways
         self._dispatcher = dispatcher
         self._pool = pool
+        self._sweeper = sweeper
         self._times = times
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -59,6 +68,7 @@ class Keeper:
                 (POOL_EVERY_S, self._pool.expire),
                 (EXPIRE_EVERY_S, self._expire),
                 (self._times.lease_s / 4, self._bury),
+                (SWEEP_EVERY_S, self._sweeper.sweep),
             )
         ]
 
@@ -68,8 +78,7 @@ class Keeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _promote(self) -> None:
-        """Make due what has waited long enough, in portions, so that other writes have their turn.
-        """
+        """Make due what has waited long enough, in portions, so that other writes have their turn."""
         while True:
             now = self._spool.now()
             first = await due.next_due(self._spool.database)

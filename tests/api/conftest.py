@@ -22,6 +22,8 @@ from relay.store.directory import Directory
 from relay.store.messages import MessageStore
 from relay.store.spool import Spool
 from relay.store.orders import OrderStore
+from relay.store.retention import RetentionStore
+from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
     ADMIN_TOKEN,
@@ -75,6 +77,8 @@ def services(db: Database, spool: Spool) -> Services:
         messages=MessageStore(db),
         batches=BatchStore(db),
         metrics=metrics,
+        orders=OrderStore(spool),
+        retention=RetentionStore(db),
         wake=lambda _tenant_id: None,
         orders=OrderStore(spool),
         accounts_in_trouble=list,

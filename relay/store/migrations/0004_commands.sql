@@ -42,3 +42,6 @@ CREATE TABLE command_log (
 );
 
 CREATE INDEX command_log_by_tenant ON command_log (tenant_id, pk);
+
+-- Rejections belong to no message, so they are found by their age.
+CREATE INDEX events_rejected ON events (tenant_id, seq) WHERE kind = 'rejected';
