@@ -1,22 +1,22 @@
 """POST /commands/add-messages: up to a thousand mails in one transaction, each judged alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from admin_api.auth import Caller
 from admin_api.drafts import MESSAGE_FIELDS, Desk, priority_of, submission_of
 from admin_api.problems import Answer, Problem, invalid
+from admin_api.rejections import ALREADY_SENT, INVALID, rejection_of, tell_of
 from admin_api.routes import Access, Call, Route
 from admin_api.schemas.message import Added, AddMessages
 from admin_api.schemas.model import known_fields
 from admin_api.services import Services
 from relay.errors import Refused
 from relay.ingress.accept import Origin, Submission
+from relay.store.events import Rejection
 from relay.store.queue.accept import Accepted
 
 MOST_MESSAGES = 1000
-ALREADY_SENT = "already sent"
-INVALID = "invalid payload"
 
 _CALL_FIELDS = known_fields(AddMessages)
 _NOT_YET = ("attachments", "inline")
@@ -45,10 +45,12 @@ async def accept(services: Services, items: Sequence[object], desk: Desk) -> lis
     judged = [_judged(item, desk) for item in items]
     submissions = [item for item in judged if isinstance(item, Submission)]
     answers = iter(await services.door.accept_all(submissions) if submissions else ())
-    return [
+    outcomes = [
         Outcome(_id_of(item), verdict if isinstance(verdict, Refused) else next(answers))
         for item, verdict in zip(items, judged, strict=True)
     ]
+    await tell_of(services.events, _rejections(items, outcomes, desk))
+    return outcomes
 
 
 def answer_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> Answer:
@@ -128,6 +130,15 @@ def _judged(item: object, desk: Desk) -> Submission | Refused:
 def _id_of(item: object) -> str | None:
     given = item.get("id") if isinstance(item, dict) else None
     return given if isinstance(given, str) and given else None
+
+
+def _rejections(
+    items: Sequence[object], outcomes: Sequence[Outcome], desk: Desk
+) -> Iterator[Rejection | None]:
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(item, dict) and isinstance(outcome.answer, Refused):
+            tenant_id = desk.tenant_id or item.get("tenant_id")
+            yield rejection_of(tenant_id, outcome.id, outcome.answer)
 
 
 def _rejection(client_id: str | None, refused: Refused) -> dict[str, str | None]:

@@ -12,9 +12,10 @@ from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
 from relay.store.messages import MessageStore
-from relay.store.tenants import TenantStore
 from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
 from relay.store.retention import RetentionStore
 from relay.store.tenants import TenantStore
 
@@ -35,8 +36,9 @@ class ApiSettings:
     max_recipients: int = 1000
     max_connections: int = 500
     request_deadline_s: float = 60.0
-    min_rate_bytes_s: int = 10_000
     keep_s: float = 604_800.0
+    min_rate_bytes_s: int = 10_000
+    sync_interval_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +66,13 @@ class Services:
     credentials: CredentialStore
     messages: MessageStore
     batches: BatchStore
-    metrics: Metrics
-    wake: Wake
     orders: OrderStore
     retention: RetentionStore
+    events: EventStore
+    outbox: Outbox
+    metrics: Metrics
+    wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
-    orders: OrderStore
     is_active: Callable[[], bool]
     readiness: Readiness
     gauges: QueueGauges

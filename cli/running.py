@@ -89,12 +89,14 @@ def services(node: Node, uncut: Uncut) -> Services:
         batches=node.stores.batches,
         orders=node.orders,
         retention=node.stores.retention,
+        events=node.stores.events,
+        outbox=node.stores.outbox,
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
         is_active=lambda: True,
         readiness=Readiness(node.database, node.door.check_disk),
-        gauges=QueueGauges(node.database, node.metrics),
+        gauges=QueueGauges(node.database, node.stores.events, node.metrics),
         uncut=uncut,
     )
 
@@ -107,9 +109,10 @@ def api_settings(config: Config) -> ApiSettings:
         metrics_token_digest=digest(metrics_token.get_secret_value()) if metrics_token else None,
         max_body_bytes=config.http.max_body_bytes,
         max_message_bytes=config.limits.max_message_bytes,
+        keep_s=config.retention.days * DAY_S,
+        sync_interval_s=config.callback.interval_s,
     )
 
-        keep_s=config.retention.days * DAY_S,
 
 def troubles(node: Node) -> list[AccountTrouble]:
     now = node.spool.now()

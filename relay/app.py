@@ -2,6 +2,7 @@
 knows all.
 """
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -27,26 +28,31 @@ from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
+from relay.reports.guard import Reach
+from relay.reports.post import Caller, CallSettings
+from relay.reports.reporter import Reporter, ReportSettings
 from relay.store import instance
 from relay.store.accounts import AccountStore
 from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
+from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
+from relay.store.retention import DAY_S, RetentionStore
 from relay.store.spool import Spool
 from relay.store.sqlite import open_sqlite
+from relay.store.sweeper import Sweeper
 from relay.store.tenants import TenantStore
 
-from relay.store.orders import OrderStore
 NODES_PER_INSTANCE = 64
 
-from relay.store.retention import DAY_S, RetentionStore
 
 @dataclass(frozen=True, slots=True)
-from relay.store.sweeper import Sweeper
 class Place:
     """A node's place in its instance: an id that survives a restart, held by a lock while the node
     lives.
@@ -103,13 +109,15 @@ class Stores:
     credentials: CredentialStore
     messages: MessageStore
     batches: BatchStore
+    retention: RetentionStore
+    events: EventStore
+    outbox: Outbox
     directory: Directory
 
 
 def open_stores(database: Database, keyring: Keyring) -> Stores:
     tenants = TenantStore(database, keyring)
     accounts = AccountStore(database, keyring)
-    retention: RetentionStore
     credentials = CredentialStore(database)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
     return Stores(
@@ -119,6 +127,8 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         MessageStore(database),
         BatchStore(database),
         RetentionStore(database),
+        EventStore(database),
+        Outbox(database),
         directory,
     )
 
@@ -143,9 +153,18 @@ class Node:
         self.door = Door(
             self.spool, self.stores.directory, self.metrics, disk_of(config), door_settings(config)
         )
+        self.orders = OrderStore(self.spool)
         self._place = place
         self._pool = Pool(pool_settings(config))
         self._build_dispatch()
+        self._reporter = Reporter(
+            self.spool,
+            self.stores.outbox,
+            self.stores.directory,
+            Caller(call_settings(config)),
+            self.metrics,
+            report_settings(config),
+        )
         authenticator = Authenticator(
             self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
         )
@@ -158,7 +177,6 @@ class Node:
         settler = Settler(self.spool)
         results = Results(self.spool, settler, ways, policy, self.metrics)
         deliverer = Deliverer(self.spool, self._pool, self.config.upstream.max_recipients)
-        self.orders = OrderStore(self.spool)
         self.dispatcher = Dispatcher(
             self.spool,
             ways,
@@ -205,6 +223,7 @@ class Node:
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()
+        self._reporter.start()
         await self.smtp.start()
         maillog.started(
             version=version("pillarbox"),
@@ -219,7 +238,10 @@ class Node:
         """
         await self.smtp.stop(self.config.dispatch.drain_s)
         await self._keeper.stop()
-        await self.dispatcher.stop(self.config.dispatch.drain_s)
+        # What is not reported in that time is kept, and reported by whoever runs next.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
+            group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
         await self.spool.close()
         await self.close()
@@ -231,8 +253,11 @@ class Node:
         self._place.leave()
 
     def run_now(self, tenant_id: str | None) -> None:
-        """Look at once at everything that waits for a reason of this node's own."""
+        """Look at once at everything that waits for a reason of this node's own, and call the
+        tenant, or all of them.
+        """
         self.dispatcher.notice(self.dispatcher.lanes_due)
+        self._reporter.run_now(tenant_id)
 
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic in ("tenant", "account"):
@@ -302,6 +327,34 @@ def pool_settings(config: Config) -> PoolSettings:
         idle_s=upstream.idle_s,
         max_age_s=upstream.max_age_s,
         probe_after_s=upstream.probe_after_s,
+    )
+
+
+def call_settings(config: Config) -> CallSettings:
+    listens = (config.http.listen, *config.smtp.listen, *config.smtp.tls_listen)
+    return CallSettings(
+        reach=Reach(
+            networks=config.callback.allowed_networks,
+            loopback=all(listen.is_loopback for listen in listens),
+        ),
+        timeout_s=config.callback.timeout_s,
+        max_answer_bytes=config.callback.max_answer_bytes,
+        max_connections=config.callback.concurrency,
+        user_agent=f"Pillarbox/{version('pillarbox')}",
+    )
+
+
+def report_settings(config: Config) -> ReportSettings:
+    callback = config.callback
+    return ReportSettings(
+        interval_s=callback.interval_s,
+        poll_s=callback.poll_s,
+        max_events=callback.max_events,
+        max_bytes=callback.max_bytes,
+        max_calls=callback.max_calls,
+        concurrency=callback.concurrency,
+        retry_waits_s=tuple(callback.retry_waits_s),
+        give_up_s=callback.give_up_s,
     )
 
 

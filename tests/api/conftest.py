@@ -19,9 +19,10 @@ from relay.store.batches import BatchStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
 from relay.store.messages import MessageStore
-from relay.store.spool import Spool
 from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
 from relay.store.retention import RetentionStore
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
@@ -76,15 +77,16 @@ def services(db: Database, spool: Spool) -> Services:
         credentials=credentials,
         messages=MessageStore(db),
         batches=BatchStore(db),
-        metrics=metrics,
         orders=OrderStore(spool),
         retention=RetentionStore(db),
+        events=EventStore(db),
+        outbox=Outbox(db),
+        metrics=metrics,
         wake=lambda _tenant_id: None,
-        orders=OrderStore(spool),
         accounts_in_trouble=list,
         is_active=lambda: True,
         readiness=Readiness(db, door.check_disk),
-        gauges=QueueGauges(db, metrics),
+        gauges=QueueGauges(db, EventStore(db), metrics),
         uncut=Uncut(),
     )
 
