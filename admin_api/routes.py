@@ -125,6 +125,7 @@ class Route:
     body_type: str = _JSON
     description: str = ""
     body_is_optional: bool = False
+    takes_key: bool = False
     failures: Mapping[int, str] = field(default_factory=dict)
 
 

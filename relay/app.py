@@ -43,6 +43,7 @@ from relay.store.migrate import migrate
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
+from relay.store.queue import once
 from relay.store.retention import DAY_S, RetentionStore
 from relay.store.spool import Spool
 from relay.store.sqlite import open_sqlite
@@ -194,6 +195,7 @@ class Node:
             self.stores.tenants,
             self.stores.retention,
             self.config.retention.days * DAY_S,
+            chores=((once.forget, self.config.retention.idempotency_hours * 3600),),
         )
         self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, sweeper, times)
 
@@ -284,6 +286,7 @@ def door_settings(config: Config) -> DoorSettings:
         max_header_fields=config.smtp.max_header_fields,
         max_hops=config.smtp.max_hops,
         genro=config.compat == "genro",
+        max_waiting=config.limits.max_waiting_per_tenant,
     )
 
 

@@ -16,13 +16,12 @@ from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
 from relay.store import nodes
 from relay.store.database import Database, Script
-from relay.store.queue.accept import Accepted, Arrival, accept
+from relay.store.queue.accept import Accepted, Arrival
 from relay.store.queue.claim import CONTENT, BeginRequest, ClaimRequest, begin, claim
+from relay.store.queue.once import Answers, Group, Once, Outcome, Repeat, accept_groups
 from relay.store.queue.settle import Release, Settlement, seqs_needed, settle
 from relay.store.writer import Channel, OnCommit, Writer
 
-Answers = list[Accepted | Refused]
-Arrivals = Sequence[Arrival]
 Begun = tuple[int, BeginRequest]
 
 
@@ -67,7 +66,7 @@ class Spool:
         self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
         self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
-        self._accepts: Channel[Arrivals, Answers] = incoming.channel(self._accept, most=200)
+        self._accepts: Channel[Group, Answers | Repeat] = incoming.channel(self._accept, most=200)
 
     def now(self) -> float:
         """Return the store's time (Unix seconds)."""
@@ -110,10 +109,15 @@ class Spool:
 
         A caller that is cancelled changes nothing: what it submitted is committed and sent.
         """
-        arrivals = [Arrival(mail, self._is_reserved(mail)) for mail in mails]
-        future = self._accepts.submit(arrivals, sum(len(mail.content) for mail in mails))
-        future.add_done_callback(partial(self._stored, arrivals))
-        return await asyncio.shield(future)
+        answers = await self._submit(mails)
+        assert not isinstance(answers, Repeat)  # noqa: S101 - only a key can be a repeat
+        return answers
+
+    async def accept_once(self, mails: Sequence[NewMail], once: Once) -> Answers | Repeat:
+        """Store mails unless a call with this key did already. Raises Refused when that was
+        another call.
+        """
+        return await self._submit(mails, once)
 
     def claim(self, lane: str, most: int) -> "asyncio.Future[list[Delivery]]":
         return self._claims.submit(ClaimRequest(lane, most, self.next_claim()))
@@ -147,14 +151,24 @@ class Spool:
         rows = await self.database.fetch(CONTENT, pk)
         return bytes(rows[0]["body"]) if rows else None
 
+    async def _submit(self, mails: Sequence[NewMail], once: Once | None = None) -> Answers | Repeat:
+        arrivals = [Arrival(mail, self._is_reserved(mail)) for mail in mails]
+        size_bytes = sum(len(mail.content) for mail in mails)
+        future = self._accepts.submit(Group(arrivals, once), size_bytes)
+        future.add_done_callback(partial(self._stored, arrivals))
+        return await asyncio.shield(future)
+
     def _is_reserved(self, mail: NewMail) -> bool:
         if self._taker is None or mail.due_at is not None:
             return False
         return self._taker.reserve(mail.lane, len(mail.content))
 
-    def _stored(self, arrivals: Arrivals, future: "asyncio.Future[Answers]") -> None:
+    def _stored(
+        self, arrivals: Sequence[Arrival], future: "asyncio.Future[Answers | Repeat]"
+    ) -> None:
         failed = future.cancelled() or future.exception() is not None
-        answers: Answers = [] if failed else future.result()
+        result = [] if failed else future.result()
+        answers = [] if isinstance(result, Repeat) else result
         if self._taker is None:
             return
         for place, arrival in enumerate(arrivals):
@@ -167,10 +181,8 @@ class Spool:
             if isinstance(answer, Accepted):
                 self._taker.notice([arrival.mail.lane])
 
-    def _accept(self, groups: Sequence[Arrivals]) -> Script[list[Answers]]:
-        flat = [arrival for group in groups for arrival in group]
-        answers = iter((yield from accept(flat, self.epoch, self.now())))
-        return [[next(answers) for _ in group] for group in groups]
+    def _accept(self, groups: Sequence[Group]) -> Script[list[Outcome]]:
+        return (yield from accept_groups(groups, self.epoch, self.now()))
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
         return (yield from claim(requests, self.epoch))

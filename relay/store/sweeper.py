@@ -1,19 +1,22 @@
 """The rounds of forgetting: what each tenant's rule lets go, and what has no tenant."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from relay.model import Tenant
-from relay.store.database import Database
+from relay.store.database import Database, Script
 from relay.store.retention import DAY_S, UNDECIDED, RetentionStore, Rule
 from relay.store.tenants import TenantStore
 
-Chore = Callable[[float], Awaitable[None]]
+Chore = tuple[Callable[[float], Script[None]], float]
 
 
 @dataclass(frozen=True, slots=True)
 class Sweeper:
-    """`chores` are given the time of each round, and forget what has no tenant."""
+    """`chores` forget what has no tenant: each a script that is given the time before which it
+    goes, and the age at which it does (seconds).
+    """
 
     database: Database
     tenants: TenantStore
@@ -25,8 +28,8 @@ class Sweeper:
         now = self.database.now()
         for tenant in await self.tenants.all():
             await self.retention.apply(rule_of(tenant, now, self.keep_s))
-        for chore in self.chores:
-            await chore(now)
+        for forget, keep_s in self.chores:
+            await self.database.write(partial(forget, now - keep_s))
 
 
 def rule_of(tenant: Tenant, now: float, keep_s: float) -> Rule:

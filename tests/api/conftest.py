@@ -47,6 +47,7 @@ def door_settings() -> DoorSettings:
         max_header_bytes=102_400,
         max_header_fields=1000,
         max_hops=50,
+        max_waiting=2000,
     )
 
 
