@@ -5,6 +5,8 @@ from typing import Any
 
 import httpx
 
+from relay.ingress.accept import Origin, Submission
+from relay.model import Credential, Ingress, Recipient, SecretKind
 from relay.store.queue import once
 from relay.store.spool import Spool
 from tests.api.serving import Api, Json, Message
@@ -100,6 +102,40 @@ async def test_a_raw_mail_is_taken_once(api: Api, acme: httpx.AsyncClient) -> No
     elsewhere = {**RAW, "to": "other@there.test"}
     other = await acme.post("/messages/raw", params=elsewhere, content=MAIL, headers=headers)
     assert other.status_code == 422
+
+
+def by_smtp(key: str) -> Submission:
+    return Submission(
+        tenant_id="acme",
+        sender="a@acme.test",
+        recipients=(Recipient(0, "x@there.test"),),
+        content=f"X-Pillarbox-Idempotency-Key: {key}\r\nSubject: hello\r\n\r\n".encode(),
+        ingress=Ingress.SMTP,
+        origin=Origin("ESMTPA"),
+        credential=Credential("login", "acme", SecretKind.SHA256, ""),
+        account_id="main",
+    )
+
+
+async def test_a_mail_that_brings_its_key_by_smtp_is_taken_once(
+    api: Api, acme: httpx.AsyncClient
+) -> None:
+    accept = api.services.door.accept
+    answers = await asyncio.gather(*(accept(by_smtp("k1")) for _ in range(20)))
+    assert len({answer.pk for answer in answers}) == 1
+    assert (await accept(by_smtp("k1"))).pk == answers[0].pk
+    assert (await accept(by_smtp("k2"))).pk != answers[0].pk
+    assert await count(api) == 2
+    pk = answers[0].pk
+    content = (await acme.get(f"/messages/{pk}/content", params={"tenant_id": "acme"})).content
+    assert b"Idempotency" not in content
+
+
+async def test_keys_of_smtp_and_of_rest_are_apart(
+    api: Api, acme: httpx.AsyncClient, message: Message
+) -> None:
+    await api.services.door.accept(by_smtp("k1"))
+    assert (await call(acme, "k1", message())).json()["queued"] == 1
 
 
 async def test_a_key_that_is_none_is_422(acme: httpx.AsyncClient, message: Message) -> None:

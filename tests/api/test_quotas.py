@@ -61,7 +61,8 @@ async def test_a_quota_of_nothing_takes_nothing(
 ) -> None:
     await limit(admin, hourly=0)
     answer = await add(acme, message, "m1")
-    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "86400")
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) > 0
 
 
 async def test_another_tenant_has_a_quota_of_its_own(
