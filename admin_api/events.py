@@ -43,7 +43,7 @@ async def list_parked(services: Services, call: Call) -> Answer:
 async def replay_events(services: Services, call: Call) -> Answer:
     tenant_id = call.read_query(OfTenant).tenant_id
     call.caller.check(tenant_id)
-    given, warnings = call.read_body(Replay) if call.body else (Replay(), None)
+    given, warnings = call.read_optional_body(Replay)
     named = given.event_ids
     places = None if named is None else [p for e in named if (p := place_of(e)) is not None]
     replayed = await services.events.replay(tenant_id, places)

@@ -11,7 +11,9 @@ Python's `is_global` calls several ranges public that lead to private hosts, suc
 import asyncio
 import socket
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpcore
@@ -66,9 +68,12 @@ def plain(address: Address) -> Address:
 class Guard(httpcore.AsyncNetworkBackend):
     """Connects to allowed addresses only. Raises ConnectError, which names none of them."""
 
-    def __init__(self, reach: Reach) -> None:
+    def __init__(self, reach: Reach, max_lookups: int = 8) -> None:
         self._reach = reach
         self._network = httpcore.AnyIOBackend()
+        # The loop's own resolver has a few threads for everybody: names whose servers do not answer
+        # would fill them, and nobody else could be called.
+        self._resolvers = ThreadPoolExecutor(max_lookups, thread_name_prefix="resolve")
 
     async def connect_tcp(
         self,
@@ -96,13 +101,18 @@ class Guard(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         raise httpcore.ConnectError(REFUSED)
 
+    def close(self) -> None:
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
     async def sleep(self, seconds: float) -> None:
         await self._network.sleep(seconds)
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await loop.run_in_executor(
+                self._resolvers, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            )
         except (OSError, UnicodeError):
             raise httpcore.ConnectError("the name is not known") from None
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))

@@ -46,17 +46,20 @@ class UnusableTarget(ValueError):
 class Caller:
     def __init__(self, settings: CallSettings) -> None:
         self._settings = settings
+        # A call that was given up leaves its look-up behind, for as long as that takes.
+        self._guard = Guard(settings.reach, max_lookups=settings.max_connections * 2)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=ssl.create_default_context(),
             max_connections=settings.max_connections,
             # A connection that was kept may be closed by the other side just as we write: then
             # nobody knows whether the call arrived.
             max_keepalive_connections=0,
-            network_backend=Guard(settings.reach),
+            network_backend=self._guard,
         )
 
     async def close(self) -> None:
         await self._pool.aclose()
+        self._guard.close()
 
     async def post(self, tenant: Tenant, body: bytes, call_id: str, now: float) -> Answer:
         """Call a tenant with a report; `call_id` names it the same way when it is sent again."""

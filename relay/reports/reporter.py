@@ -178,27 +178,31 @@ class Reporter:
     async def _tell(self, turn: Turn) -> None:
         """Call until there is nothing more to say, or it is enough for once."""
         events, failures, failing_since = turn.events, turn.failures, turn.failing_since
-        for calls in range(1, self._settings.max_calls + 1):
+        has_held = False
+        for calls_left in reversed(range(self._settings.max_calls)):
             told = await self._call(turn, events)
             if told.verdict.fault:
                 await self._put_off(turn, told, failures, failing_since)
                 return
             failures, failing_since = 0, None
-            taken = receipt(
-                told.events, told.verdict.refused, self._spool.now(), self._settings.give_up_s
-            )
+            taken = self._receipt(turn, told)
+            has_held = has_held or bool(taken.held)
             has_more = len(told.events) < len(events) or len(events) == turn.most
-            is_enough = calls == self._settings.max_calls
-            if is_enough or not (has_more or told.verdict.is_queued):
-                await self._conclude(turn, taken, told.verdict)
+            if not (calls_left and (has_more or told.verdict.is_queued)):
+                await self._conclude(turn, taken, told.verdict, has_held=has_held)
                 return
             events = await self._outbox.acknowledge(turn, taken)
-            self._tell_parked(turn, len(taken.parked))
             if not events and not told.verdict.is_queued:
-                await self._conclude(turn, Receipt(taken.at), told.verdict)
+                await self._conclude(turn, Receipt(taken.at), told.verdict, has_held=has_held)
                 return
             if not events:
                 await asyncio.sleep(FOLLOW_UP_S)
+
+    def _receipt(self, turn: Turn, told: Told) -> Receipt:
+        now, give_up_s = self._spool.now(), self._settings.give_up_s
+        taken = receipt(told.events, told.verdict.refused, now, give_up_s)
+        self._tell_parked(turn, len(taken.parked))
+        return taken
 
     async def _call(self, turn: Turn, events: Sequence[StoredEvent]) -> Told:
         """Call the client once. What no longer has anybody to be told to is acknowledged."""
@@ -223,14 +227,20 @@ class Reporter:
             )
         return Told(told, verdict)
 
-    async def _conclude(self, turn: Turn, taken: Receipt, verdict: Verdict) -> None:
+    async def _conclude(
+        self, turn: Turn, taken: Receipt, verdict: Verdict, *, has_held: bool
+    ) -> None:
+        """End a turn that went well. What was refused is offered again in time, though the client
+        asked for rest.
+        """
         now = self._spool.now()
+        next_beat = self._next_beat(now)
         conclusion = Conclusion(
-            beat_at=verdict.quiet_until or self._next_beat(now),
+            beat_at=next_beat if has_held else verdict.quiet_until or next_beat,
             quiet_until=verdict.quiet_until,
             synced_at=now,
         )
-        self._tell_parked(turn, await self._outbox.conclude(turn, taken, conclusion))
+        await self._outbox.conclude(turn, taken, conclusion)
 
     async def _put_off(
         self, turn: Turn, told: Told, failures: int, failing_since: float | None
@@ -247,7 +257,6 @@ class Reporter:
             hold_until=now + wait_s,
             failures=failures + 1,
             failing_since=since,
-            park_before=oldest_kept if since <= oldest_kept else None,
         )
         maillog.report_failed(
             turn.tenant_id,
@@ -256,7 +265,9 @@ class Reporter:
             failures=failures + 1,
             wait_s=wait_s,
         )
-        self._tell_parked(turn, await self._outbox.conclude(turn, Receipt(now), conclusion))
+        if since <= oldest_kept:
+            self._tell_parked(turn, await self._outbox.give_up(turn, oldest_kept))
+        await self._outbox.conclude(turn, Receipt(now), conclusion)
 
     def _tell_parked(self, turn: Turn, events: int) -> None:
         if events:

@@ -14,6 +14,9 @@ from functools import partial
 from relay.model import new_pk
 from relay.store.database import Database, Each, Query, Row, Script, Value
 
+# What one transaction changes at most, however much has gathered.
+PORTION = 10_000
+
 SHOWN = """
 e.message_pk, e.seq, e.tenant_id, e.kind, e.at, e.data, e.refused_at, e.number,
     COALESCE(m.id, d.id) AS id, m.metadata
@@ -40,9 +43,11 @@ SELECT {SHOWN} WHERE e.tenant_id = $1 AND e.report = 'parked'
     AND (e.seq > $2 OR (e.seq = $2 AND e.message_pk > $3))
 ORDER BY e.seq, e.message_pk LIMIT $4
 """
-REPLAY_ALL = """
-UPDATE events SET report = 'waiting', refused_at = NULL
-WHERE tenant_id = $1 AND report = 'parked' RETURNING seq
+REPLAY_SOME = """
+UPDATE events SET report = 'waiting', refused_at = NULL WHERE (message_pk, seq) IN (
+    SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'parked'
+    ORDER BY seq LIMIT $2)
+RETURNING seq
 """
 REPLAY = """
 UPDATE events SET report = 'waiting', refused_at = NULL
@@ -158,7 +163,12 @@ class EventStore:
 
     async def replay(self, tenant_id: str, places: Sequence[Place] | None) -> int:
         """Have parked events reported again, all or those named; return how many."""
-        return await self._database.write(partial(replay, tenant_id, places))
+        if places is not None:
+            return await self._database.write(partial(replay, tenant_id, places))
+        count = 0
+        while portion := await self._database.write(partial(replay_some, tenant_id)):
+            count += portion
+        return count
 
     async def report_rejections(self, rejections: Sequence[Rejection]) -> None:
         """Tell clients in their next report what was not accepted; tenants that are unknown are
@@ -191,16 +201,20 @@ def number_new(tenant_id: str, most: int) -> Script[None]:
         yield Query(ADVANCE_FEED, (tenant_id, last + len(numbered)))
 
 
-def replay(tenant_id: str, places: Sequence[Place] | None) -> Script[int]:
+def replay(tenant_id: str, places: Sequence[Place]) -> Script[int]:
     """Put parked events back into the outbox, and call the client as if it had never failed."""
     count = 0
-    if places is None:
-        count = len((yield Query(REPLAY_ALL, (tenant_id,))))
-    for message_pk, seq in places or ():
+    for message_pk, seq in places:
         count += len((yield Query(REPLAY, (tenant_id, message_pk, seq))))
-    if count:
-        yield Query(START_AFRESH, (tenant_id,))
+    yield Query(START_AFRESH, (tenant_id,))
     return count
+
+
+def replay_some(tenant_id: str) -> Script[int]:
+    """Put one portion of the parked events back; return how many, 0 when none is left."""
+    rows = yield Query(REPLAY_SOME, (tenant_id, PORTION))
+    yield Query(START_AFRESH, (tenant_id,))
+    return len(rows)
 
 
 def rejection_row(rejection: Rejection, now: float, n: int) -> tuple[Value, ...]:

@@ -15,7 +15,7 @@ from functools import partial
 
 from relay.errors import Fenced
 from relay.store.database import Database, Each, Query, Script
-from relay.store.events import SHOWN, Place, StoredEvent, stored_event
+from relay.store.events import PORTION, SHOWN, Place, StoredEvent, stored_event
 from relay.store.queue.claim import NODE_LIVES, must_live
 
 ENROL = """
@@ -51,10 +51,16 @@ MAKE_ALL_DUE = "UPDATE reporters SET beat_at = 0, hold_until = 0"
 LOCK = "SELECT * FROM reporters WHERE tenant_id = $1 {skip_locked}"
 OWN = "UPDATE reporters SET owner = $2, beat_at = $3 WHERE tenant_id = $1"
 OWNER = "SELECT owner FROM reporters WHERE tenant_id = $1 {for_update}"
-UNHOLD = "UPDATE events SET report = 'waiting' WHERE tenant_id = $1 AND report = 'held'"
+UNHOLD = """
+UPDATE events SET report = 'waiting' WHERE (message_pk, seq) IN (
+    SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'held'
+    ORDER BY seq LIMIT $2)
+"""
 HOLD_FOLLOWERS = """
 UPDATE events SET report = 'held' WHERE tenant_id = $1 AND report = 'waiting'
     AND message_pk IN (SELECT message_pk FROM events WHERE tenant_id = $1 AND report = 'held')
+    AND EXISTS (SELECT 1 FROM events h
+        WHERE h.message_pk = events.message_pk AND h.seq < events.seq AND h.report = 'held')
 """
 BATCH = f"SELECT {SHOWN} WHERE e.tenant_id = $1 AND e.report = 'waiting' ORDER BY e.seq LIMIT $2"
 DONE = """
@@ -69,9 +75,17 @@ PARK = """
 UPDATE events SET report = 'parked' WHERE message_pk = $1 AND seq = $2 AND report = 'waiting'
 """
 # An event is numbered by its time, in microseconds.
-PARK_OLD = """
-UPDATE events SET report = 'parked'
-WHERE tenant_id = $1 AND (report = 'waiting' OR report = 'held') AND seq <= $2 RETURNING seq
+PARK_WAITING = """
+UPDATE events SET report = 'parked' WHERE (message_pk, seq) IN (
+    SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'waiting' AND seq <= $2
+    ORDER BY seq LIMIT $3)
+RETURNING seq
+"""
+PARK_HELD = """
+UPDATE events SET report = 'parked' WHERE (message_pk, seq) IN (
+    SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'held' AND seq <= $2
+    ORDER BY seq LIMIT $3)
+RETURNING seq
 """
 # A beat at 0 was asked for while the call was under way: it stands.
 CONCLUDE = """
@@ -120,8 +134,7 @@ class Receipt:
 class Conclusion:
     """How a turn ends: when the tenant is called again, and how it stands with it.
 
-    `synced_at` is None when it did not take the call. What happened until `park_before` is given
-    up.
+    `synced_at` is None when it did not take the call.
     """
 
     beat_at: float
@@ -130,7 +143,6 @@ class Conclusion:
     failures: int = 0
     failing_since: float | None = None
     synced_at: float | None = None
-    park_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,9 +183,16 @@ class Outbox:
         """Write what became of a call, and return the next events. Raises Fenced."""
         return await self._database.write(partial(acknowledge, turn, receipt))
 
-    async def conclude(self, turn: Turn, receipt: Receipt, conclusion: Conclusion) -> int:
-        """End a turn; return how many events were given up. Raises Fenced."""
-        return await self._database.write(partial(conclude, turn, receipt, conclusion))
+    async def give_up(self, turn: Turn, before: float) -> int:
+        """Park what happened until `before`; return how many events that were. Raises Fenced."""
+        parked = 0
+        while portion := await self._database.write(partial(park_old, turn, before)):
+            parked += portion
+        return parked
+
+    async def conclude(self, turn: Turn, receipt: Receipt, conclusion: Conclusion) -> None:
+        """End a turn. Raises Fenced."""
+        await self._database.write(partial(conclude, turn, receipt, conclusion))
 
     async def standings(self) -> dict[str, Standing]:
         rows = await self._database.fetch(STANDINGS)
@@ -208,7 +227,7 @@ def take(
     if row["owner"] not in (None, epoch) and (yield Query(NODE_LIVES, (row["owner"],))):
         return None
     if is_beat:
-        yield Query(UNHOLD, (tenant_id,))
+        yield Query(UNHOLD, (tenant_id, PORTION))
     # After failures less is offered at once: the client may not manage as much, or not in time.
     most = max(1, most >> row["failures"])
     events = yield from next_events(tenant_id, most)
@@ -230,13 +249,18 @@ def acknowledge(turn: Turn, receipt: Receipt) -> Script[tuple[StoredEvent, ...]]
     return (yield from next_events(turn.tenant_id, turn.most))
 
 
-def conclude(turn: Turn, receipt: Receipt, conclusion: Conclusion) -> Script[int]:
+def park_old(turn: Turn, before: float) -> Script[int]:
+    """Park one portion of what happened until `before`; return how many events."""
+    yield from must_own(turn)
+    values = turn.tenant_id, int(before * 1e6), PORTION
+    waiting = yield Query(PARK_WAITING, values)
+    held = yield Query(PARK_HELD, values)
+    return len(waiting) + len(held)
+
+
+def conclude(turn: Turn, receipt: Receipt, conclusion: Conclusion) -> Script[None]:
     yield from must_own(turn)
     yield from write_receipt(receipt)
-    given_up = len(receipt.parked)
-    if conclusion.park_before is not None:
-        old = yield Query(PARK_OLD, (turn.tenant_id, int(conclusion.park_before * 1e6)))
-        given_up += len(old)
     values = (
         turn.tenant_id,
         conclusion.beat_at,
@@ -247,7 +271,6 @@ def conclude(turn: Turn, receipt: Receipt, conclusion: Conclusion) -> Script[int
         conclusion.synced_at,
     )
     yield Query(CONCLUDE, values)
-    return given_up
 
 
 def must_own(turn: Turn) -> Script[None]:

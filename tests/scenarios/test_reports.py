@@ -367,6 +367,18 @@ async def test_do_not_disturb_stops_heartbeats_but_not_events_nor_run_now(
     assert client.calls[-1].entries == []
 
 
+async def test_what_a_client_refused_comes_again_though_it_asked_for_rest(
+    start_node: StartNode, client: FakeClient
+) -> None:
+    relay = await start_node(**QUICK, **{"callback.interval_s": 0.3})
+    far = relay.node.spool.now() + 600
+    misbehaves_once(client, ok(error=["acme-000001"], next_sync_after=far))
+    await called(relay, client)
+    await happen(relay, 2)
+    await until_reports(relay, done=2)
+    assert client.full[1].ids == ["acme-000001"]
+
+
 async def test_run_now_makes_a_call_due_at_once_even_after_failures(
     start_node: StartNode, client: FakeClient
 ) -> None:
