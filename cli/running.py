@@ -88,6 +88,8 @@ def services(node: Node, uncut: Uncut) -> Services:
         messages=node.stores.messages,
         batches=node.stores.batches,
         orders=node.orders,
+        command_log=node.stores.command_log,
+        instance=node.stores.instance,
         retention=node.stores.retention,
         events=node.stores.events,
         outbox=node.stores.outbox,
@@ -109,6 +111,7 @@ def api_settings(config: Config) -> ApiSettings:
         metrics_token_digest=digest(metrics_token.get_secret_value()) if metrics_token else None,
         max_body_bytes=config.http.max_body_bytes,
         max_message_bytes=config.limits.max_message_bytes,
+        instance_name=config.name,
         keep_s=config.retention.days * DAY_S,
         sync_interval_s=config.callback.interval_s,
     )

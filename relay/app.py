@@ -15,14 +15,14 @@ from relay import maillog
 from relay.config import Config
 from relay.crypto import Keyring
 from relay.dispatch.deliver import Deliverer
-from relay.dispatch.keeper import Keeper, Times
+from relay.dispatch.keeper import Errand, Keeper, Times
 from relay.dispatch.loop import Dispatcher, DispatchSettings
 from relay.dispatch.pool import Pool, PoolSettings
 from relay.dispatch.results import Results
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
-from relay.errors import ConfigError, StoreLocked
+from relay.errors import ConfigError, RelayError, StoreLocked
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.disk import Disk
@@ -31,13 +31,15 @@ from relay.metrics import Metrics
 from relay.reports.guard import Reach
 from relay.reports.post import Caller, CallSettings
 from relay.reports.reporter import Reporter, ReportSettings
-from relay.store import instance
+from relay.store import command_log, instance
 from relay.store.accounts import AccountStore
 from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
 from relay.store.orders import OrderStore
@@ -51,6 +53,8 @@ from relay.store.sweeper import Sweeper
 from relay.store.tenants import TenantStore
 
 NODES_PER_INSTANCE = 64
+SWEEP_EVERY_S = 600.0
+LOG_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +115,8 @@ class Stores:
     messages: MessageStore
     batches: BatchStore
     retention: RetentionStore
+    command_log: CommandLog
+    instance: InstanceStore
     events: EventStore
     outbox: Outbox
     directory: Directory
@@ -128,6 +134,8 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         MessageStore(database),
         BatchStore(database),
         RetentionStore(database),
+        CommandLog(database),
+        InstanceStore(database, keyring),
         EventStore(database),
         Outbox(database),
         directory,
@@ -195,9 +203,16 @@ class Node:
             self.stores.tenants,
             self.stores.retention,
             self.config.retention.days * DAY_S,
-            chores=((once.forget, self.config.retention.idempotency_hours * 3600),),
+            chores=(
+                (once.forget, self.config.retention.idempotency_hours * 3600),
+                (command_log.forget, self.config.retention.command_log_days * DAY_S),
+            ),
         )
-        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, sweeper, times)
+        errands = (
+            Errand(SWEEP_EVERY_S, sweeper.sweep),
+            Errand(LOG_EVERY_S, self.stores.command_log.flush),
+        )
+        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
 
     @classmethod
     async def open(cls, config: Config) -> "Node":
@@ -245,9 +260,16 @@ class Node:
             group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
             group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
+        await self._write_log()
         await self.spool.close()
         await self.close()
         maillog.stopped()
+
+    async def _write_log(self) -> None:
+        try:
+            await self.stores.command_log.flush()
+        except RelayError as error:
+            maillog.store_trouble(error)
 
     async def close(self) -> None:
         """Close what `open` opened; for a node that was not started."""

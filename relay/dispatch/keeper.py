@@ -5,7 +5,7 @@ Correctness depends on no wake-up: whatever nobody announced is found here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,14 +17,12 @@ from relay.errors import RelayError
 from relay.store import limits
 from relay.store.queue import due
 from relay.store.spool import Spool
-from relay.store.sweeper import Sweeper
 
 PROMOTED_AT_ONCE = 500
 EXPIRED_AT_ONCE = 100
 SCAN_EVERY_S = 5.0
 POOL_EVERY_S = 5.0
 EXPIRE_EVERY_S = 15.0
-SWEEP_EVERY_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +36,14 @@ class Times:
     lifetime_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something else that is to be done again and again."""
+
+    wait_s: float
+    work: Callable[[], Awaitable[None]]
+
+
 class Keeper:
     def __init__(
         self,
@@ -45,14 +51,14 @@ class Keeper:
         dispatcher: Dispatcher,
         ways: Ways,
         pool: Pool,
-        sweeper: Sweeper,
+        errands: Sequence[Errand],
         times: Times,
     ) -> None:
         self._spool = spool
         self._ways = ways
         self._dispatcher = dispatcher
         self._pool = pool
-        self._sweeper = sweeper
+        self._errands = errands
         self._times = times
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -68,7 +74,7 @@ class Keeper:
                 (POOL_EVERY_S, self._pool.expire),
                 (EXPIRE_EVERY_S, self._expire),
                 (self._times.lease_s / 4, self._bury),
-                (SWEEP_EVERY_S, self._sweeper.sweep),
+                *((errand.wait_s, errand.work) for errand in self._errands),
             )
         ]
 
@@ -78,7 +84,7 @@ class Keeper:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _promote(self) -> None:
-        """Make due what has waited long enough, in portions, so that other writes have their turn."""
+        """Make due what has waited long enough, in portions, so that other writes have a turn."""
         while True:
             now = self._spool.now()
             first = await due.next_due(self._spool.database)

@@ -16,10 +16,12 @@ from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
 from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
@@ -79,6 +81,8 @@ def services(db: Database, spool: Spool) -> Services:
         messages=MessageStore(db),
         batches=BatchStore(db),
         orders=OrderStore(spool),
+        command_log=CommandLog(db),
+        instance=InstanceStore(db, keyring),
         retention=RetentionStore(db),
         events=EventStore(db),
         outbox=Outbox(db),
