@@ -1,22 +1,27 @@
 """POST /commands/add-messages: up to a thousand mails in one transaction, each judged alone."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from admin_api import strict_json
 from admin_api.auth import Caller
 from admin_api.drafts import MESSAGE_FIELDS, Desk, priority_of, submission_of
+from admin_api.idempotency import ONCE, give, keyed, repeat
 from admin_api.problems import Answer, Problem, invalid
+from admin_api.rejections import ALREADY_SENT, INVALID, rejection_of, tell_of
 from admin_api.routes import Access, Call, Route
 from admin_api.schemas.message import Added, AddMessages
 from admin_api.schemas.model import known_fields
 from admin_api.services import Services
-from relay.errors import Refused
+from relay.errors import OverQuota, Refused
 from relay.ingress.accept import Origin, Submission
+from relay.store.events import Rejection
 from relay.store.queue.accept import Accepted
+from relay.store.queue.once import Answers, Once, Repeat
 
 MOST_MESSAGES = 1000
-ALREADY_SENT = "already sent"
-INVALID = "invalid payload"
+QUOTA = "quota exceeded"
 
 _CALL_FIELDS = known_fields(AddMessages)
 _NOT_YET = ("attachments", "inline")
@@ -35,34 +40,78 @@ async def add_messages(services: Services, call: Call) -> Answer:
     items = _items(value)
     check_tenants(items, call.caller)
     check_attachments(items)
+    warnings = warnings_of(value, items)
+    key = await keyed(services, call)
+    if isinstance(key, Answer):
+        return key
     desk = desk_of(services, call, value.get("default_priority"))
-    outcomes = await services.uncut.run(accept(services, items, desk))
-    return answer_of(outcomes, warnings_of(value, items))
+    adding = Adding(services, items, desk, warnings)
+    return await services.uncut.run(adding.run(key))
 
 
-async def accept(services: Services, items: Sequence[object], desk: Desk) -> list[Outcome]:
-    """Give what can be given to the door; one outcome for each item, in order."""
-    judged = [_judged(item, desk) for item in items]
-    submissions = [item for item in judged if isinstance(item, Submission)]
-    answers = iter(await services.door.accept_all(submissions) if submissions else ())
-    return [
-        Outcome(_id_of(item), verdict if isinstance(verdict, Refused) else next(answers))
-        for item, verdict in zip(items, judged, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class Adding:
+    """One call on its way to the door and back."""
+
+    services: Services
+    items: Sequence[object]
+    desk: Desk
+    warnings: list[str] | None
+
+    async def run(self, key: Once | None) -> Answer:
+        """Give what can be given to the door, and tell what became of each item, in order."""
+        judged = [_judged(item, self.desk) for item in self.items]
+        submissions = [item for item in judged if isinstance(item, Submission)]
+
+        def outcomes(answers: Answers) -> list[Outcome]:
+            stored = iter(answers)
+            return [
+                Outcome(_id_of(item), verdict if isinstance(verdict, Refused) else next(stored))
+                for item, verdict in zip(self.items, judged, strict=True)
+            ]
+
+        def compose(answers: Answers) -> str | None:
+            return remembered(outcomes(answers), self.warnings)
+
+        given = await give(self.services, submissions, key and replace(key, compose=compose))
+        if isinstance(given, Repeat):
+            return repeat(given)
+        told = outcomes(given)
+        await tell_of(self.services.events, _rejections(self.items, told, self.desk))
+        return answer_of(told, self.warnings)
 
 
 def answer_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> Answer:
-    """Tell what became of each; 400 when nothing was queued and something is wrong with one."""
+    """Tell what became of each. Where nothing was queued and something is wrong with one it is 400,
+    or 429 when it was only too much.
+    """
+    body = _body_of(outcomes, warnings)
+    rejected = [o.answer for o in outcomes if isinstance(o.answer, Refused)]
+    reasons = {refused.reason for refused in rejected} - {ALREADY_SENT}
+    if body["queued"] or not reasons:
+        return Answer(body)
+    detail = {"error": "All messages rejected", "rejected": body["rejected"]}
+    if reasons == {QUOTA}:
+        wait_s = max(r.wait_s for r in rejected if isinstance(r, OverQuota))
+        raise Problem(429, detail, {"Retry-After": str(math.ceil(wait_s))})
+    raise Problem(400, detail)
+
+
+def remembered(outcomes: Sequence[Outcome], warnings: list[str] | None) -> str | None:
+    """Return the answer as it is given again to the same key; none where nothing was queued."""
+    body = _body_of(outcomes, warnings)
+    return strict_json.dumps(body) if body["queued"] else None
+
+
+def _body_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> dict[str, object]:
     rejected = [_rejection(o.id, o.answer) for o in outcomes if isinstance(o.answer, Refused)]
     queued = [
         {"id": o.id if o.id is not None else o.answer.pk, "pk": o.answer.pk}
         for o in outcomes
         if isinstance(o.answer, Accepted)
     ]
-    if not queued and any(item["reason"] != ALREADY_SENT for item in rejected):
-        raise Problem(400, {"error": "All messages rejected", "rejected": rejected})
     body = {"ok": True, "queued": len(queued), "rejected": rejected, "messages": queued}
-    return Answer({**body, "warnings": warnings} if warnings else body)
+    return {**body, "warnings": warnings} if warnings else body
 
 
 def check_tenants(items: Iterable[object], caller: Caller) -> None:
@@ -130,6 +179,15 @@ def _id_of(item: object) -> str | None:
     return given if isinstance(given, str) and given else None
 
 
+def _rejections(
+    items: Sequence[object], outcomes: Sequence[Outcome], desk: Desk
+) -> Iterator[Rejection | None]:
+    for item, outcome in zip(items, outcomes, strict=True):
+        if isinstance(item, dict) and isinstance(outcome.answer, Refused):
+            tenant_id = desk.tenant_id or item.get("tenant_id")
+            yield rejection_of(tenant_id, outcome.id, outcome.answer)
+
+
 def _rejection(client_id: str | None, refused: Refused) -> dict[str, str | None]:
     rejection = {"id": client_id, "reason": refused.reason}
     return {**rejection, "detail": str(refused)} if refused.reason == INVALID else rejection
@@ -142,8 +200,13 @@ ROUTES = (
         add_messages,
         Access.TENANT,
         "Add up to 1000 messages in one transaction; each is queued or rejected on its own",
+        description=ONCE,
+        takes_key=True,
         answer=Added,
         body=AddMessages,
-        failures={400: "Nothing was queued, or more than 1000 messages were given"},
+        failures={
+            400: "Nothing was queued, or more than 1000 messages were given",
+            429: "Nothing was queued: the tenant's quota is used up; see Retry-After",
+        },
     ),
 )

@@ -9,7 +9,8 @@ cannot fill the memory. Our own trouble is 503, 507 or 429 with Retry-After; wha
 
 import asyncio
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -22,13 +23,18 @@ from sanic.server.protocols.http_protocol import HttpProtocol
 from admin_api import (
     accounts,
     add_messages,
+    command_log,
     credentials,
     docs_page,
+    events,
+    instance,
     messages,
     node,
     openapi,
+    orders,
     raw_message,
     strict_json,
+    suspension,
     tenants,
 )
 from admin_api.auth import Caller, identify
@@ -43,9 +49,14 @@ ROUTES: tuple[Route, ...] = (
     *add_messages.ROUTES,
     *raw_message.ROUTES,
     *messages.ROUTES,
+    *orders.ROUTES,
+    *suspension.ROUTES,
+    *events.ROUTES,
     *accounts.ROUTES,
     *tenants.ROUTES,
     *credentials.ROUTES,
+    *instance.ROUTES,
+    *command_log.ROUTES,
 )
 
 KEEP_ALIVE_S = 15
@@ -125,11 +136,26 @@ def served(route: Route, services: Services) -> Served:
 async def answered(
     route: Route, services: Services, request: Request, path: dict[str, str]
 ) -> Answer | Stream:
-    """Answer one request, whatever happens."""
+    """Answer one request, whatever happens, and log it if it was to change something."""
+
+    async def identified() -> Answer | Stream:
+        caller = STRANGER
+        if route.access is not Access.OPEN:
+            caller = await identify(request.headers, services)
+        answer = await guarded(route, obeyed(route, services, request, path, caller))
+        if route.method != "GET":
+            status = answer.status if isinstance(answer, Answer) else 200
+            call = call_of(request, path, caller)
+            now = services.database.now()
+            services.command_log.note(command_log.noted(route, call, status, now))
+        return answer
+
+    return await guarded(route, identified())
+
+
+async def guarded(route: Route, work: Awaitable[Answer | Stream]) -> Answer | Stream:
     try:
-        call = await received(route, services, request, path)
-        async with asyncio.timeout(services.settings.request_deadline_s):
-            return await route.handler(services, call)
+        return await work
     except Problem as problem:
         return problem.answer
     except SanicException:
@@ -142,25 +168,26 @@ async def answered(
         return unexpected(route, error)
 
 
-async def received(
-    route: Route, services: Services, request: Request, path: dict[str, str]
-) -> Call:
-    """Look at the token, then read the body. Raises Problem."""
-    headers = request.headers
-    caller = STRANGER
-    if route.access is not Access.OPEN:
-        caller = await identify(headers, services)
+async def obeyed(
+    route: Route, services: Services, request: Request, path: dict[str, str], caller: Caller
+) -> Answer | Stream:
+    """Read the body, now that the token was looked at, and do what is asked. Raises Problem."""
     if route.access is Access.ADMIN:
         caller.require_admin()
     stream = request.stream
     if stream is not None and stream.request_body:
         stream.request_max_size = services.settings.max_body_bytes
         await request.receive_body()  # type: ignore[no-untyped-call] # Sanic
+    async with asyncio.timeout(services.settings.request_deadline_s):
+        return await route.handler(services, call_of(request, path, caller))
+
+
+def call_of(request: Request, path: dict[str, str], caller: Caller) -> Call:
     return Call(
         caller=caller,
         path=path,
         query=request.get_args(keep_blank_values=True),
-        headers=headers,
+        headers=request.headers,
         body=request.body,
         peer_ip=request.conn_info.client_ip or None if request.conn_info else None,
     )
@@ -213,16 +240,21 @@ class JsonErrors(ErrorHandler):
         )
 
 
+@cache
+def openapi_document(version: str) -> dict[str, object]:
+    """Build the document once, when it is first asked for: it takes longer than a node's start."""
+    return openapi.document(ROUTES, version)
+
+
 def descriptions(version: str) -> tuple[Route, ...]:
     """Return the routes that describe the others."""
-    document = openapi.document(ROUTES, version)
-    page = docs_page.page(ROUTES, document).encode()
 
     async def show_openapi(_services: Services, _call: Call) -> Answer:
-        return Answer(document)
+        return Answer(openapi_document(version))
 
     async def show_docs(_services: Services, _call: Call) -> Answer:
-        return Answer(page, content_type="text/html; charset=utf-8")
+        page = docs_page.page(ROUTES, openapi_document(version))
+        return Answer(page.encode(), content_type="text/html; charset=utf-8")
 
     return (
         Route("GET", "/openapi.json", show_openapi, Access.OPEN, "This document"),

@@ -20,8 +20,10 @@ def encode(last: str) -> str:
     return base64.urlsafe_b64encode((_VERSION + last).encode()).decode().rstrip("=")
 
 
-def decode(cursor: str | None) -> str:
-    """Return the item to go on after, "" for the start. Raises 422 for what we did not make."""
+def decode(cursor: str | None, *, name: str = "cursor") -> str:
+    """Return the item to go on after, "" for the start. Raises 422 for what we did not make; `name`
+    is the parameter that it was given in.
+    """
     if cursor is None:
         return ""
     try:
@@ -30,7 +32,7 @@ def decode(cursor: str | None) -> str:
     except (binascii.Error, ValueError):
         text = ""
     if not text.startswith(_VERSION):
-        raise invalid("query", "not a cursor of this list", "cursor")
+        raise invalid("query", "not a cursor of this list", name)
     return text.removeprefix(_VERSION)
 
 

@@ -50,6 +50,7 @@ def _section(route: Route, operation: Json) -> str:
     return (
         f'<h2 id="{_anchor(route)}"><code>{route.method} {escape(route.path)}</code></h2>'
         f"<p>{escape(route.summary)}. <small>{token}</small></p>"
+        f"<p>{escape(route.description)}</p>"
         f"{_query(operation['parameters'])}{_models(route)}"
         f"<table><tr><th>Answer<th>{rows}</table>"
     )

@@ -7,12 +7,12 @@ from admin_api import cursors, strict_json
 from admin_api.problems import Answer, not_found
 from admin_api.records import full_record, record, status_of
 from admin_api.routes import Access, Call, Route, Stream, shown
-from admin_api.schemas.message import ContentQuery, FullRecord, ListQuery, Records
+from admin_api.schemas.message import ContentQuery, FullRecord, ListQuery, Records, Selection
 from admin_api.schemas.model import OfTenant
 from admin_api.services import Services
 from relay.formats.address import domain_of
 from relay.model import State, lane_of
-from relay.store.messages import Filter, MessageView
+from relay.store.messages import Filter, MessageStore, MessageView
 
 PAGE_MESSAGES = 200
 _SOMETIMES = frozenset({"history"})
@@ -72,12 +72,9 @@ class Listing:
         self._messages = services.messages
         self._query = query
         self._tenant_name = tenant_name
-        self._filter = filter_of(query)
 
     async def some(self, after: str, most: int) -> list[MessageView]:
-        """Return up to `most` messages past `after`. Status is derived, so it is asked of what was
-        read.
-        """
+        """Return up to `most` messages past `after`."""
         found: list[MessageView] = []
         async for views in self._pages(after, min(most, PAGE_MESSAGES)):
             found += views
@@ -99,28 +96,33 @@ class Listing:
                 separator = ","
         yield b"]}"
 
-    async def _pages(self, after: str, size: int) -> AsyncIterator[list[MessageView]]:
-        while views := await self._messages.page(self._filter, after=after, limit=size):
-            yield [view for view in views if self._is_wanted(view)]
-            after = views[-1].pk
-
-    def _is_wanted(self, view: MessageView) -> bool:
-        return self._query.status in (None, status_of(view.recipients))
+    def _pages(self, after: str, size: int) -> AsyncIterator[list[MessageView]]:
+        return selected(self._messages, self._query, after, size)
 
     async def _record(self, view: MessageView) -> dict[str, object]:
         events = await self._messages.events(view.pk) if self._query.include_history else None
         return shown(record(view, self._tenant_name, events), omit=_SOMETIMES)
 
 
-def filter_of(query: ListQuery) -> Filter:
+async def selected(
+    messages: MessageStore, selection: Selection, after: str = "", size: int = PAGE_MESSAGES
+) -> AsyncIterator[list[MessageView]]:
+    """Read what is selected, page by page. Status is derived, so it is asked of what was read."""
+    wanted = filter_of(selection)
+    while views := await messages.page(wanted, after=after, limit=size):
+        yield [v for v in views if selection.status in (None, status_of(v.recipients))]
+        after = views[-1].pk
+
+
+def filter_of(selection: Selection) -> Filter:
     return Filter(
-        tenant_id=query.tenant_id,
-        active_only=query.active_only,
-        account_id=query.account_id,
-        batch_code=query.batch_code,
-        since=query.since,
-        until=query.until,
-        recipient=query.recipient,
+        tenant_id=selection.tenant_id,
+        active_only=selection.active_only,
+        account_id=selection.account_id,
+        batch_code=selection.batch_code,
+        since=selection.since,
+        until=selection.until,
+        recipient=selection.recipient,
     )
 
 

@@ -82,7 +82,7 @@ ROUTES = (
         "/commands/run-now",
         run_now,
         Access.TENANT,
-        "Send what is due at once",
+        "Send what is due at once, and call the tenant with what is to be reported",
         answer=Ok,
         query=WakeQuery,
     ),

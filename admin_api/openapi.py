@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
+from admin_api.idempotency import KEY_MAX_CHARS
 from admin_api.routes import Access, Route
 from admin_api.schemas.model import Failure, Model
 
@@ -13,6 +14,13 @@ Json = dict[str, Any]
 
 _REF = "#/components/schemas/{model}"
 _PARAMETER = re.compile(r"\{(\w+)\}")
+_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "A name of this call, unique among the caller's own: it may then be repeated.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS, "pattern": "^[!-~]+$"},
+}
 _ALWAYS = {401: "The token is missing, wrong or of another tenant"}
 
 
@@ -55,12 +63,19 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     operation: Json = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
-        "parameters": [*_path_parameters(route), *_query_parameters(route, schemas)],
+        "parameters": [
+            *_path_parameters(route),
+            *_query_parameters(route, schemas),
+            *([_KEY] if route.takes_key else []),
+        ],
         "responses": _responses(route),
         "security": [] if route.access is Access.OPEN else [{"token": []}, {"bearer": []}],
     }
+    if route.description:
+        operation["description"] = route.description
     if route.body:
         operation["requestBody"] = _body(route.body_type, _ref(route.body))
+        operation["requestBody"]["required"] = not route.body_is_optional
     elif route.body_type != "application/json":
         operation["requestBody"] = _body(route.body_type, {"type": "string", "format": "binary"})
     return operation

@@ -13,6 +13,7 @@ from relay.errors import RelayError, StoreFull
 from relay.metrics import Metrics
 from relay.model import State
 from relay.store.database import Database, Query, Script
+from relay.store.events import EventStore
 from relay.store.queue import due
 
 T = TypeVar("T")
@@ -72,8 +73,9 @@ class Readiness:
 class QueueGauges:
     """Brings what only the database knows into the metrics."""
 
-    def __init__(self, database: Database, metrics: Metrics) -> None:
+    def __init__(self, database: Database, events: EventStore, metrics: Metrics) -> None:
         self._database = database
+        self._events = events
         self._metrics = metrics
         self._refreshed = Recent(self._refresh, DEPTH_FOR_S)
 
@@ -86,11 +88,13 @@ class QueueGauges:
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 counts = await due.depth(self._database)
                 oldest = await due.oldest_due(self._database)
+                backlog = await self._events.backlog()
         except (TimeoutError, RelayError):
             return
         age_s = 0.0 if oldest is None else max(0.0, self._database.now() - oldest)
         depths = {(State(state), int(priority)): n for (state, priority), n in counts.items()}
         self._metrics.set_queue(depths, oldest_s=age_s)
+        self._metrics.set_backlog(backlog)
 
 
 async def depth_by_state(database: Database) -> Mapping[str, int]:

@@ -1,13 +1,16 @@
 """POST /messages/raw: a finished mail (RFC 5322) as the body, its envelope in the query."""
 
-from admin_api.add_messages import Outcome, answer_of, desk_of
+from dataclasses import replace
+
+from admin_api.add_messages import Outcome, answer_of, desk_of, remembered
 from admin_api.drafts import raw_submission
+from admin_api.idempotency import ONCE, give, keyed, repeat
 from admin_api.problems import Answer, Problem
 from admin_api.routes import Access, Call, Route
 from admin_api.schemas.message import Added, RawQuery
 from admin_api.services import Services
 from relay.errors import Refused
-from relay.ingress.accept import Submission
+from relay.store.queue.once import Answers, Repeat
 
 MAIL_TYPES = ("message/rfc822", "message/global")
 
@@ -18,16 +21,22 @@ async def add_raw(services: Services, call: Call) -> Answer:
     call.check_type(*MAIL_TYPES)
     if not call.body:
         raise Problem(422, "the body is empty: a mail is expected")
+    key = await keyed(services, call)
+    if isinstance(key, Answer):
+        return key
     try:
         submission = raw_submission(query, tenant_id, call.body, desk_of(services, call))
     except Refused as refused:
         return answer_of([Outcome(query.id, refused)], None)
-    return answer_of([await services.uncut.run(accept(services, submission))], None)
 
+    def compose(answers: Answers) -> str | None:
+        return remembered([Outcome(submission.id, answers[0])], None)
 
-async def accept(services: Services, submission: Submission) -> Outcome:
-    answers = await services.door.accept_all([submission])
-    return Outcome(submission.id, answers[0])
+    giving = give(services, [submission], key and replace(key, compose=compose))
+    given = await services.uncut.run(giving)
+    if isinstance(given, Repeat):
+        return repeat(given)
+    return answer_of([Outcome(submission.id, given[0])], None)
 
 
 ROUTES = (
@@ -37,9 +46,15 @@ ROUTES = (
         add_raw,
         Access.TENANT,
         "Add a finished mail; only Received, and a missing Date or Message-ID, are put in front",
+        description=ONCE,
+        takes_key=True,
         answer=Added,
         query=RawQuery,
         body_type=MAIL_TYPES[0],
-        failures={400: "The mail was rejected", 415: "The body is no message/rfc822"},
+        failures={
+            400: "The mail was rejected",
+            415: "The body is no message/rfc822",
+            429: "The tenant's quota is used up; see Retry-After",
+        },
     ),
 )

@@ -77,7 +77,7 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
         "smtp_ts": _latest(r.tried_at for r in recipients),
         "error_ts": _latest(r.final_at for r in failed) if is_lost else None,
         "error": failed[0].reply if is_lost else None,
-        "reported_ts": None,
+        "reported_ts": _seconds(view.reported_at) if is_final else None,
         "bounce_type": None,
         "bounce_code": None,
         "bounce_reason": None,

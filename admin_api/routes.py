@@ -80,6 +80,12 @@ class Call:
         value = self.read_object()
         return parse(model, value, place="body"), unknown_fields(value, model)
 
+    def read_optional_body(self, model: type[M]) -> tuple[M, list[str] | None]:
+        """Return the body as a model; none, or an empty one, is taken as `{}`."""
+        if not self.body.strip():
+            return parse(model, {}, place="body"), None
+        return self.read_body(model)
+
     def check_type(self, *wanted: str) -> None:
         """Raise 415 for a body of another type; none given is taken as the right one."""
         given = self.headers.get("content-type", wanted[0]).partition(";")[0].strip().lower()
@@ -117,6 +123,9 @@ class Route:
     query: type[Model] | None = None
     answer_type: str = _JSON
     body_type: str = _JSON
+    description: str = ""
+    body_is_optional: bool = False
+    takes_key: bool = False
     failures: Mapping[int, str] = field(default_factory=dict)
 
 

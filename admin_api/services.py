@@ -8,10 +8,17 @@ from admin_api.uncut import Uncut
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
+from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
+from relay.store.retention import RetentionStore
 from relay.store.tenants import TenantStore
 
 Wake = Callable[[str | None], None]
@@ -31,7 +38,10 @@ class ApiSettings:
     max_recipients: int = 1000
     max_connections: int = 500
     request_deadline_s: float = 60.0
+    instance_name: str = "default"
+    keep_s: float = 604_800.0
     min_rate_bytes_s: int = 10_000
+    sync_interval_s: float = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +71,13 @@ class Services:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    batches: BatchStore
+    orders: OrderStore
+    command_log: CommandLog
+    instance: InstanceStore
+    retention: RetentionStore
+    events: EventStore
+    outbox: Outbox
     metrics: Metrics
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]

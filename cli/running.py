@@ -16,6 +16,7 @@ from relay.app import Node
 from relay.config import Config
 from relay.crypto import digest
 from relay.errors import ConfigError
+from relay.store.retention import DAY_S
 
 HTTP_STOP_S = 10.0
 
@@ -85,13 +86,20 @@ def services(node: Node, uncut: Uncut) -> Services:
         accounts=node.stores.accounts,
         credentials=node.stores.credentials,
         messages=node.stores.messages,
+        batches=node.stores.batches,
+        orders=node.orders,
+        command_log=node.stores.command_log,
+        instance=node.stores.instance,
+        retention=node.stores.retention,
+        events=node.stores.events,
+        outbox=node.stores.outbox,
         metrics=node.metrics,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
         why_waiting=node.dispatcher.why_waiting,
         is_active=lambda: True,
         readiness=Readiness(node.database, node.door.check_disk),
-        gauges=QueueGauges(node.database, node.metrics),
+        gauges=QueueGauges(node.database, node.stores.events, node.metrics),
         uncut=uncut,
     )
 
@@ -104,6 +112,9 @@ def api_settings(config: Config) -> ApiSettings:
         metrics_token_digest=digest(metrics_token.get_secret_value()) if metrics_token else None,
         max_body_bytes=config.http.max_body_bytes,
         max_message_bytes=config.limits.max_message_bytes,
+        instance_name=config.name,
+        keep_s=config.retention.days * DAY_S,
+        sync_interval_s=config.callback.interval_s,
     )
 
 

@@ -2,6 +2,7 @@
 knows all.
 """
 
+import asyncio
 import fcntl
 import os
 import secrets
@@ -14,32 +15,46 @@ from relay import maillog
 from relay.config import Config
 from relay.crypto import Keyring
 from relay.dispatch.deliver import Deliverer
-from relay.dispatch.keeper import Keeper, Times
+from relay.dispatch.keeper import Errand, Keeper, Times
 from relay.dispatch.loop import Dispatcher, DispatchSettings
 from relay.dispatch.pool import Pool, PoolSettings
 from relay.dispatch.results import Results
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
-from relay.errors import ConfigError, StoreLocked
+from relay.errors import ConfigError, RelayError, StoreLocked
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
-from relay.store import instance
+from relay.reports.guard import Reach
+from relay.reports.post import Caller, CallSettings
+from relay.reports.reporter import Reporter, ReportSettings
+from relay.store import command_log, instance
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
+from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
+from relay.store.queue import once
+from relay.store.retention import DAY_S, RetentionStore
 from relay.store.spool import Spool
 from relay.store.sqlite import open_sqlite
+from relay.store.sweeper import Sweeper
 from relay.store.tenants import TenantStore
 
 NODES_PER_INSTANCE = 64
+SWEEP_EVERY_S = 600.0
+LOG_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,12 @@ class Stores:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    batches: BatchStore
+    retention: RetentionStore
+    command_log: CommandLog
+    instance: InstanceStore
+    events: EventStore
+    outbox: Outbox
     directory: Directory
 
 
@@ -106,7 +127,19 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
     accounts = AccountStore(database, keyring)
     credentials = CredentialStore(database)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
-    return Stores(tenants, accounts, credentials, MessageStore(database), directory)
+    return Stores(
+        tenants,
+        accounts,
+        credentials,
+        MessageStore(database),
+        BatchStore(database),
+        RetentionStore(database),
+        CommandLog(database),
+        InstanceStore(database, keyring),
+        EventStore(database),
+        Outbox(database),
+        directory,
+    )
 
 
 class Node:
@@ -129,9 +162,18 @@ class Node:
         self.door = Door(
             self.spool, self.stores.directory, self.metrics, disk_of(config), door_settings(config)
         )
+        self.orders = OrderStore(self.spool)
         self._place = place
         self._pool = Pool(pool_settings(config))
         self._build_dispatch()
+        self._reporter = Reporter(
+            self.spool,
+            self.stores.outbox,
+            self.stores.directory,
+            Caller(call_settings(config)),
+            self.metrics,
+            report_settings(config),
+        )
         authenticator = Authenticator(
             self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
         )
@@ -156,7 +198,21 @@ class Node:
         times = Times(
             self.config.dispatch.poll_s, self.config.dispatch.lease_s, self.config.retry.lifetime_s
         )
-        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, times)
+        sweeper = Sweeper(
+            self.database,
+            self.stores.tenants,
+            self.stores.retention,
+            self.config.retention.days * DAY_S,
+            chores=(
+                (once.forget, self.config.retention.idempotency_hours * 3600),
+                (command_log.forget, self.config.retention.command_log_days * DAY_S),
+            ),
+        )
+        errands = (
+            Errand(SWEEP_EVERY_S, sweeper.sweep),
+            Errand(LOG_EVERY_S, self.stores.command_log.flush),
+        )
+        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
 
     @classmethod
     async def open(cls, config: Config) -> "Node":
@@ -184,6 +240,7 @@ class Node:
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()
+        self._reporter.start()
         await self.smtp.start()
         maillog.started(
             version=version("pillarbox"),
@@ -198,11 +255,21 @@ class Node:
         """
         await self.smtp.stop(self.config.dispatch.drain_s)
         await self._keeper.stop()
-        await self.dispatcher.stop(self.config.dispatch.drain_s)
+        # What is not reported in that time is kept, and reported by whoever runs next.
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
+            group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
+        await self._write_log()
         await self.spool.close()
         await self.close()
         maillog.stopped()
+
+    async def _write_log(self) -> None:
+        try:
+            await self.stores.command_log.flush()
+        except RelayError as error:
+            maillog.store_trouble(error)
 
     async def close(self) -> None:
         """Close what `open` opened; for a node that was not started."""
@@ -210,12 +277,17 @@ class Node:
         self._place.leave()
 
     def run_now(self, tenant_id: str | None) -> None:
-        """Look at once at everything that waits for a reason of this node's own."""
+        """Look at once at everything that waits for a reason of this node's own, and call the
+        tenant, or all of them.
+        """
         self.dispatcher.notice(self.dispatcher.lanes_due)
+        self._reporter.run_now(tenant_id)
 
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic in ("tenant", "account"):
             self.dispatcher.forget(payload.partition("/")[0])
+        elif topic == "lane":
+            self.dispatcher.notice([payload])
 
 
 def key_text(config: Config) -> str:
@@ -236,6 +308,7 @@ def door_settings(config: Config) -> DoorSettings:
         max_header_fields=config.smtp.max_header_fields,
         max_hops=config.smtp.max_hops,
         genro=config.compat == "genro",
+        max_waiting=config.limits.max_waiting_per_tenant,
     )
 
 
@@ -279,6 +352,34 @@ def pool_settings(config: Config) -> PoolSettings:
         idle_s=upstream.idle_s,
         max_age_s=upstream.max_age_s,
         probe_after_s=upstream.probe_after_s,
+    )
+
+
+def call_settings(config: Config) -> CallSettings:
+    listens = (config.http.listen, *config.smtp.listen, *config.smtp.tls_listen)
+    return CallSettings(
+        reach=Reach(
+            networks=config.callback.allowed_networks,
+            loopback=all(listen.is_loopback for listen in listens),
+        ),
+        timeout_s=config.callback.timeout_s,
+        max_answer_bytes=config.callback.max_answer_bytes,
+        max_connections=config.callback.concurrency,
+        user_agent=f"Pillarbox/{version('pillarbox')}",
+    )
+
+
+def report_settings(config: Config) -> ReportSettings:
+    callback = config.callback
+    return ReportSettings(
+        interval_s=callback.interval_s,
+        poll_s=callback.poll_s,
+        max_events=callback.max_events,
+        max_bytes=callback.max_bytes,
+        max_calls=callback.max_calls,
+        concurrency=callback.concurrency,
+        retry_waits_s=tuple(callback.retry_waits_s),
+        give_up_s=callback.give_up_s,
     )
 
 

@@ -6,6 +6,7 @@ RelayError
 │   │   └── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
+│   ├── Held                  the mail was suspended, held or cancelled before it was begun
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   └── QuotaExceeded         the tenant has too much waiting
 └── Permanent                 the same request will fail again
@@ -15,7 +16,8 @@ RelayError
     ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
     ├── SecretDamaged         a sealed value does not open with any key that we have
     ├── Refused               the mail or its sender is refused by a rule
-    │   └── ContentRefused    its bytes break RFC 5321 or 5322
+    │   ├── ContentRefused    its bytes break RFC 5321 or 5322
+    │   └── OverQuota         its tenant has given as much as it may for now
     └── NotFound              no such object, or not this tenant's: the two look the same
 
 Temporary or permanent is the class, never the text. Foreign exceptions become one of these in the
@@ -41,6 +43,9 @@ class Fenced(Temporary): ...
 
 
 class ShuttingDown(Temporary): ...
+
+
+class Held(Temporary): ...
 
 
 class QuotaExceeded(Temporary): ...
@@ -105,3 +110,11 @@ class Refused(Permanent):
 class ContentRefused(Refused):
     def __init__(self, text: str, *, code: int = 550, enhanced: str = "5.6.11") -> None:
         super().__init__(text, reason="invalid payload", code=code, enhanced=enhanced)
+
+
+class OverQuota(Refused):
+    """The client may come again: 452 in SMTP, `quota exceeded` or 429 in REST."""
+
+    def __init__(self, text: str, *, wait_s: float, enhanced: str) -> None:
+        super().__init__(text, reason="quota exceeded", code=452, enhanced=enhanced)
+        self.wait_s = wait_s

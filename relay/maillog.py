@@ -234,6 +234,47 @@ def account_recovered(tenant: str, account: str) -> None:
     _log.info("account_recovered", tenant=tenant, account=account)
 
 
+# It is reported.
+
+
+def reported(
+    tenant: str, *, events: int, refused: int, not_found: int, is_queued: bool, duration_s: float
+) -> None:
+    """Say that a client took a call; `refused` of its events it wants again."""
+    log = _log.info if events or is_queued else _log.debug
+    log(
+        "reported",
+        tenant=tenant,
+        events=events,
+        refused=refused,
+        not_found=not_found,
+        is_queued=is_queued,
+        duration_s=round(duration_s, 4),
+    )
+
+
+def report_failed(tenant: str, *, events: int, reason: str, failures: int, wait_s: float) -> None:
+    """Say that a client did not take a call; its events are offered again."""
+    _log.warning(
+        "report_failed",
+        tenant=tenant,
+        events=events,
+        reason=reason,
+        failures=failures,
+        wait_s=round(wait_s, 1),
+    )
+
+
+def report_fenced(tenant: str) -> None:
+    """Say that a call has lost its say: another node calls this tenant, or nobody does any more."""
+    _log.warning("report_fenced", tenant=tenant)
+
+
+def reports_parked(tenant: str, *, events: int) -> None:
+    """Say that events were given up: the client did not take them for too long."""
+    _log.error("reports_parked", tenant=tenant, events=events)
+
+
 # A node lives.
 
 

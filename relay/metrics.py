@@ -104,6 +104,12 @@ class Metrics:
         self._rate_limited = self._counts(
             "rate_limited_total", "Times an account was at its limit", by_account
         )
+        self._callbacks = self._counts(
+            "callback_sent_total", "Calls that a client took", ("tenant",)
+        )
+        self._callbacks_failed = self._counts(
+            "callback_failed_total", "Calls that a client did not take", ("tenant",)
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -126,6 +132,9 @@ class Metrics:
     def _declare_gauges(self) -> None:
         self._queue = self._gauge("queue_recipients", "Recipients that wait", ("state", "priority"))
         self._oldest = self._gauge("queue_oldest_seconds", "How long the oldest due mail is due")
+        self._backlog = self._gauge(
+            "callback_backlog", "Events that the client is still to be told of", ("tenant",)
+        )
         self._connections = self._gauge(
             "pool_connections", "Upstream connections", ("tenant", "account", "state")
         )
@@ -182,6 +191,17 @@ class Metrics:
 
     def auth_failed(self) -> None:
         self._auth_failures.inc()
+
+    def called(self, tenant: str, *, is_taken: bool) -> None:
+        (self._callbacks if is_taken else self._callbacks_failed).add(tenant)
+
+    def set_backlog(self, counts: Mapping[str, int]) -> None:
+        """Set what waits to be reported, as the database counts it; a tenant that is absent has
+        none.
+        """
+        self._backlog.clear()
+        for tenant, events in counts.items():
+            self._backlog.labels(tenant).set(events)
 
     def set_queue(self, counts: Mapping[tuple[State, int], int], *, oldest_s: float) -> None:
         """Set the depth by state and priority, as the database counts it; what is absent is 0."""

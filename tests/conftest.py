@@ -22,7 +22,7 @@ import asyncpg
 import pytest
 
 from relay.store.database import Database
-from relay.store.migrate import migrate
+from relay.store.migrate import migrate, migrations
 from relay.store.postgres import open_postgres
 from relay.store.sqlite import open_sqlite
 
@@ -138,7 +138,8 @@ class PostgresServer:
 
     def stop(self) -> None:
         if self._process:
-            self._process.terminate()
+            # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
+            self._process.send_signal(signal.SIGINT)
             self._process.wait(20)
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -169,6 +170,41 @@ async def make_database(server: str) -> str:
     return f"{server.rpartition('/')[0]}/{name}"
 
 
+TABLES = """
+SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'schema_versions'
+"""
+END_OTHERS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+
+async def wiped_database(server: str) -> str:
+    """Return the one database that most tests share, without any row: it is made and migrated once.
+
+    To make and drop one for each test takes longer than most tests.
+    """
+    name = f"pillarbox_tests_{os.getpid()}"
+    dsn = f"{server.rpartition('/')[0]}/{name}"
+    connection = await asyncpg.connect(server)
+    is_there = await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name)
+    if not is_there:
+        await connection.execute(f"CREATE DATABASE {name}")
+        database = await open_postgres(dsn)
+        await migrate(database)
+        await database.close()
+    await connection.close()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute(END_OTHERS)
+    tables = [row["tablename"] for row in await connection.fetch(TABLES)]
+    await connection.execute(f"TRUNCATE {', '.join(tables)}")
+    ours = migrations("postgres")[-1].version
+    await connection.execute("DELETE FROM schema_versions WHERE version > $1", ours)
+    await connection.execute("INSERT INTO counters (name, value) VALUES ('epoch', 0)")
+    await connection.close()
+    return dsn
+
+
 async def drop_database(dsn: str) -> None:
     server, _, name = dsn.rpartition("/")
     connection = await asyncpg.connect(f"{server}/postgres")
@@ -186,13 +222,11 @@ async def postgres_dsn(postgres_server: str) -> AsyncIterator[str]:
 
 @pytest.fixture(params=["sqlite", "postgres"])
 async def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[str]:
-    """The URL of an empty database, of each engine in turn."""
+    """The URL of a database without any mail, of each engine in turn."""
     if request.param == "sqlite":
         yield f"sqlite:{tmp_path / 'pillarbox.db'}"
         return
-    dsn = await make_database(request.getfixturevalue("postgres_server"))
-    yield dsn
-    await drop_database(dsn)
+    yield await wiped_database(request.getfixturevalue("postgres_server"))
 
 
 async def open_database(url: str) -> Database:

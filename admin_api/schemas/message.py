@@ -127,12 +127,12 @@ class RawQuery(Model):
     """A JSON object."""
 
 
-class ListQuery(Page):
+class Selection(Model):
+    """Which messages of a tenant."""
+
     tenant_id: TenantId
     active_only: bool = False
     """Only what is not final."""
-    include_history: bool = False
-    """With `history`: every event of each message."""
     status: Status | None = None
     account_id: Text | None = None
     batch_code: Text | None = None
@@ -141,6 +141,11 @@ class ListQuery(Page):
     """Accepted at or after (Unix seconds)."""
     until: Seconds | None = None
     """Accepted before (Unix seconds)."""
+
+
+class ListQuery(Page, Selection):
+    include_history: bool = False
+    """With `history`: every event of each message."""
 
 
 class ContentQuery(Model):

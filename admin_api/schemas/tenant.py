@@ -1,11 +1,13 @@
 """Tenants: who owns everything else."""
 
+from base64 import b64decode
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
 from admin_api.schemas.model import (
+    NUMBER_MAX,
     Count,
     Flag,
     Model,
@@ -18,6 +20,10 @@ from admin_api.schemas.model import (
     Whole,
 )
 
+LIVE_SECRETS = 2
+SECRET_MIN_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
+SECRET_MAX_BYTES = 64
+
 
 def _http_url(text: str) -> str:
     parts = urlsplit(text)
@@ -28,7 +34,22 @@ def _http_url(text: str) -> str:
     return text
 
 
+def _webhook_secrets(text: str) -> str:
+    secrets = text.replace(",", " ").split()
+    if not 1 <= len(secrets) <= LIVE_SECRETS:
+        raise ValueError("one secret is expected, or two while it changes")
+    for secret in secrets:
+        try:
+            key = b64decode(secret.removeprefix("whsec_"), validate=True)
+        except ValueError:
+            raise ValueError("base64 is expected, with or without whsec_ before it") from None
+        if not SECRET_MIN_BYTES <= len(key) <= SECRET_MAX_BYTES:
+            raise ValueError(f"{SECRET_MIN_BYTES} to {SECRET_MAX_BYTES} bytes are expected")
+    return text
+
+
 Url = Annotated[Text, AfterValidator(_http_url)]
+WebhookSecrets = Annotated[Text, AfterValidator(_webhook_secrets)]
 
 
 class ClientAuth(Model):
@@ -90,7 +111,10 @@ class TenantFields(TenantSettings):
     rate_limits: RateLimits | None = None
     large_file_config: LargeFileConfig | None = None
     client_auth: ClientAuth | None = None
-    callback_secret: Text | None = None
+    callback_secret: WebhookSecrets | None = None
+    """Signs reports per Standard Webhooks: base64 of 24 to 64 bytes, `whsec_` before it or not. Two
+    with a space between them sign both, while the secret changes.
+    """
 
 
 class TenantInput(TenantFields):
@@ -123,6 +147,53 @@ class Tenants(Ok):
     next_cursor: str | None = None
 
 
+class TenantSync(Model):
+    id: str
+    name: str
+    active: bool
+    client_base_url: str | None
+    last_sync_ts: int | None
+    """When it last took a call."""
+    next_sync_due: bool
+    in_dnd: bool
+    """It asked not to be called for a while; what happens is reported all the same."""
+
+
+class SyncStatus(Ok):
+    tenants: list[TenantSync]
+    sync_interval_seconds: int
+
+
 class TenantMade(Ok):
     api_key: str | None = None
     """The key of a new tenant: it is shown this once."""
+
+
+class DeleteTenantQuery(Model):
+    force: bool = False
+    """Destroy mail that is not sent yet, too."""
+    dry_run: bool = False
+    """Only say what would be destroyed."""
+
+
+class TenantDestroyed(Ok):
+    destroyed: dict[str, int]
+    """Numbers of messages, queued (of them), unreported_events, accounts, credentials."""
+    dry_run: bool | None = None
+
+
+class KeyInput(Model):
+    expires_at: Annotated[Number, Field(gt=0, le=NUMBER_MAX)] | None = None
+    """When the key ends (Unix seconds); without it, never."""
+    grace_s: Annotated[Number, Field(ge=0, le=2_592_000)] | None = None
+    """How long the earlier key still works; without it, not at all."""
+
+
+class KeyMade(Ok):
+    api_key: str
+    """It is shown this once."""
+    expires_at: float | None = None
+
+
+class KeysRevoked(Ok):
+    revoked: int

@@ -8,6 +8,7 @@ from relay.config.first_start import ensure_secrets
 from relay.config.load import Config
 from relay.config.settings import SETTINGS, Setting
 from relay.config.tree import (
+    Callback,
     Database,
     Dispatch,
     Http,
@@ -21,6 +22,7 @@ from relay.config.values import Listen
 
 __all__ = [
     "SETTINGS",
+    "Callback",
     "Config",
     "Database",
     "Dispatch",

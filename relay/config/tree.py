@@ -13,15 +13,19 @@ from relay.config.values import (
     Compat,
     Count,
     DatabaseUrl,
+    Days,
     EncryptionKeys,
     FirstAndLongest,
     HostName,
+    Hours,
     InstanceName,
     Listen,
     ListenAddress,
     ListenAddresses,
     LogFormat,
     LogLevel,
+    Networks,
+    ReportCount,
     Seconds,
     SecondsOrZero,
     Share,
@@ -119,6 +123,8 @@ class Limits(Section):
     """Largest mail: SIZE in SMTP, content in REST, attachments after fetching."""
     min_free_disk_bytes: Size = 104857600
     """Free space under which new mail is answered 452 4.3.1."""
+    max_waiting_per_tenant: Size = 0
+    """Messages of one tenant that are not final; more is answered 452 4.3.1 or 429; 0: any."""
 
 
 class Retry(Section):
@@ -170,6 +176,40 @@ class Upstream(Section):
     """Recipients in one transaction; more are sent in portions (RFC 5321 §4.5.3.1.8)."""
 
 
+class Callback(Section):
+    interval_s: Seconds = 300
+    """Longest time between two calls of a tenant; when nothing happened the list is empty."""
+    poll_s: Seconds = 0.5
+    """How often to look for events to report; what happened meanwhile goes in one call."""
+    timeout_s: Seconds = 30
+    """Longest time of one call, from the connection to the end of the answer."""
+    max_events: ReportCount = 1000
+    """Events in one call, at most 1000; after a failure fewer are offered at once."""
+    max_bytes: Count = 1000000
+    """Size of one call; many web servers take no more than 1 MB."""
+    max_answer_bytes: Count = 1048576
+    """Largest answer that is read."""
+    max_calls: Count = 100
+    """Calls in a row while a client says that it has more mail queued, or more events wait."""
+    concurrency: Count = 50
+    """Calls at once in one node; tenants whose last call failed share half of them."""
+    retry_waits_s: Waits = (5, 30, 120, 300, 900, 1800)
+    """Waits after the first, second, … failed call in a row; the last one repeats."""
+    give_up_s: Seconds = 259200
+    """Time after which events that a client does not take are parked, to be replayed by hand."""
+    allowed_networks: Networks = ()
+    """Private networks that may be called; loopback is while the node listens on loopback only."""
+
+
+class Retention(Section):
+    days: Days = 7
+    """Days that a message is kept after its end, once that is reported or nobody is called."""
+    command_log_days: Days = 90
+    """Days that the log of API commands is kept."""
+    idempotency_hours: Hours = 48
+    """Hours in which a call with the same Idempotency-Key gets the first answer again."""
+
+
 class Log(Section):
     format: LogFormat | None = None
     """text (key=value) or json; empty: text on a terminal, else json."""
@@ -193,4 +233,6 @@ class Tree(Section):
     retry: Retry
     dispatch: Dispatch
     upstream: Upstream
+    callback: Callback
+    retention: Retention
     log: Log

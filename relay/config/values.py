@@ -8,6 +8,7 @@ knows whether it is.
 import ipaddress
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -27,6 +28,9 @@ _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _LONGEST_S = 10 * 366 * 86400
 _LARGEST = 1 << 50
+MOST_REPORTS = 1000
+
+IpNetwork = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,14 @@ def _check_database(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _network(value: object) -> IpNetwork:
+    if isinstance(value, IPv4Network | IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("must be text: a network such as 10.0.0.0/8")  # noqa: TRY004 - pydantic takes ValueError
+    return ipaddress.ip_network(value)
+
+
 def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
         raise ValueError("must be the first and the longest wait, in this order")
@@ -161,9 +173,12 @@ def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=_LARGEST)]
+ReportCount = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_REPORTS)]
 Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST)]
 Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[Finite, Field(gt=0, le=_LONGEST_S)]
+Days = Annotated[Finite, Field(ge=0, le=36_500)]
+Hours = Annotated[Finite, Field(ge=24, le=8760)]
 SecondsOrZero = Annotated[Finite, Field(ge=0, le=_LONGEST_S)]
 Share = Annotated[Finite, Field(ge=0, lt=1)]
 Waits = Annotated[tuple[Seconds, ...], BeforeValidator(_split), Field(min_length=1, max_length=100)]
@@ -171,6 +186,8 @@ FirstAndLongest = Annotated[
     tuple[Seconds, Seconds], BeforeValidator(_split), AfterValidator(_check_growing)
 ]
 ListenAddress = Annotated[Listen, PlainValidator(_listen), PlainSerializer(str)]
+Network = Annotated[IpNetwork, PlainValidator(_network), PlainSerializer(str)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
 ListenAddresses = Annotated[tuple[ListenAddress, ...], BeforeValidator(_split)]
 HostName = Annotated[str, AfterValidator(_check_host_name)]
 InstanceName = Annotated[str, AfterValidator(_check_instance_name)]

@@ -1,11 +1,11 @@
 """What time asks of a node, each in a loop of its own: waiting mail becomes due, dead nodes are
-buried, old mail ends.
+buried, old mail ends, what is over is forgotten.
 
 Correctness depends on no wake-up: whatever nobody announced is found here.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -36,14 +36,29 @@ class Times:
     lifetime_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """Something else that is to be done again and again."""
+
+    wait_s: float
+    work: Callable[[], Awaitable[None]]
+
+
 class Keeper:
     def __init__(
-        self, spool: Spool, dispatcher: Dispatcher, ways: Ways, pool: Pool, times: Times
+        self,
+        spool: Spool,
+        dispatcher: Dispatcher,
+        ways: Ways,
+        pool: Pool,
+        errands: Sequence[Errand],
+        times: Times,
     ) -> None:
         self._spool = spool
         self._ways = ways
         self._dispatcher = dispatcher
         self._pool = pool
+        self._errands = errands
         self._times = times
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -59,6 +74,7 @@ class Keeper:
                 (POOL_EVERY_S, self._pool.expire),
                 (EXPIRE_EVERY_S, self._expire),
                 (self._times.lease_s / 4, self._bury),
+                *((errand.wait_s, errand.work) for errand in self._errands),
             )
         ]
 

@@ -22,7 +22,7 @@ from relay.dispatch.outlet import Outlet
 from relay.dispatch.results import Results
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
-from relay.errors import AccountFault, Fenced, RelayError, Temporary
+from relay.errors import AccountFault, Fenced, Held, RelayError, Temporary
 from relay.metrics import Metrics
 from relay.model import Delivery, LimitBehavior
 from relay.store import limits
@@ -248,7 +248,8 @@ class Dispatcher:
         if outlet.is_low:
             self._want_more(outlet)
         try:
-            await self._deliver(outlet, delivery)
+            if not self._is_over(delivery):
+                await self._deliver(outlet, delivery)
         finally:
             self._let_go(held_bytes(delivery))
 
@@ -262,11 +263,11 @@ class Dispatcher:
     async def _deliver(self, outlet: Outlet, delivery: Delivery) -> None:
         """Deliver one mail over the outlet's account and settle what came of it."""
         account, started_at = outlet.account, self._spool.now()
-        if self._results.is_expired(delivery):
-            self._results.expired(delivery)
-            return
         try:
             outcomes = await self._deliverer.deliver(delivery, account)
+        except Held:
+            # Somebody took it back; were it in part only, the rest is given back too.
+            self._give_back([delivery])
         except AccountFault as fault:
             self._rest(outlet, fault, delivery)
         except LimitReached as reached:
@@ -284,6 +285,18 @@ class Dispatcher:
         else:
             self._recover(outlet)
             self._results.attempted(account, delivery, outcomes, started_at)
+
+    def _is_over(self, delivery: Delivery) -> bool:
+        """Settle mail that is not to be sent any more: it is too old, or was suspended since it was
+        claimed.
+        """
+        if self._results.is_expired(delivery):
+            self._results.expired(delivery)
+            return True
+        if self._ways.known(delivery.lane).holds(delivery.batch_code):
+            self._give_back([delivery])
+            return True
+        return False
 
     # An account that cannot be used, or not now.
 

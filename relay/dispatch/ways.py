@@ -14,6 +14,7 @@ from relay.dispatch.health import Health
 from relay.dispatch.outlet import Outlet
 from relay.model import Account
 from relay.store.directory import Directory
+from relay.store.queue.gates import ALL
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ class Way:
     outlets: tuple[Outlet, ...] = ()
     wants_reports: bool = False
     keeps_content: bool = False
+    suspended: tuple[str, ...] = ()
+
+    def holds(self, batch_code: str | None) -> bool:
+        """Say whether its tenant suspended such mail."""
+        return bool(self.suspended) and (ALL in self.suspended or batch_code in self.suspended)
 
 
 class Ways:
@@ -77,7 +83,11 @@ class Ways:
         tenant = await self._directory.tenant(tenant_id)
         if tenant is None:
             return Way()
-        wishes = tenant.client_base_url is not None, bool(tenant.keep_content_days)
+        wishes = (
+            tenant.client_base_url is not None,
+            bool(tenant.keep_content_days),
+            tenant.suspended_batches,
+        )
         if not tenant.active:
             return Way(tenant.weight, (), *wishes)
         accounts = route.candidates(lane, await self._directory.accounts(tenant_id))

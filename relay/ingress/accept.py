@@ -7,6 +7,7 @@ The content is changed only so: `Received` (and `Date`, `Message-ID` where absen
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from email.utils import formatdate
@@ -25,6 +26,7 @@ from relay.formats.headers import (
     received,
     scan,
 )
+from relay.ingress.backlog import Backlog
 from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.model import (
@@ -41,6 +43,7 @@ from relay.model import (
 )
 from relay.store.directory import Directory
 from relay.store.queue.accept import Accepted
+from relay.store.queue.once import Answers, Once, Repeat
 from relay.store.spool import Spool
 
 
@@ -84,11 +87,14 @@ class Submission:
     record: str | None = None
     ret: str | None = None
     envid: str | None = None
+    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`genro` adds the client's id to the mail as `X-Genro-Mail-ID`."""
+    """`genro` adds the client's id to the mail as `X-Genro-Mail-ID`; `max_waiting` is for each
+    tenant, 0: any number.
+    """
 
     host_name: str
     max_message_bytes: int
@@ -96,6 +102,35 @@ class DoorSettings:
     max_header_fields: int
     max_hops: int
     genro: bool = False
+    max_waiting: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A submission as its control headers want it, and the mail that it becomes, if any."""
+
+    submission: Submission
+    verdict: NewMail | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    candidates: tuple[Candidate, ...]
+    now: float
+
+    @property
+    def mails(self) -> list[NewMail]:
+        return [c.verdict for c in self.candidates if isinstance(c.verdict, NewMail)]
+
+    def complete(self, stored: Answers) -> Answers:
+        """Put what became of the mails in the places of their candidates."""
+        answers = iter(stored)
+        return [
+            c.verdict if isinstance(c.verdict, Refused) else next(answers) for c in self.candidates
+        ]
+
+    def completing(self, once: Once) -> Once:
+        return replace(once, compose=lambda stored: once.compose(self.complete(stored)))
 
 
 class Door:
@@ -112,6 +147,7 @@ class Door:
         self._metrics = metrics
         self._disk = disk
         self._settings = settings
+        self._backlog = Backlog(spool.database, settings.max_waiting, time.monotonic)
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -120,33 +156,64 @@ class Door:
             raise answer
         return answer
 
-    async def accept_all(self, submissions: Sequence[Submission]) -> list[Accepted | Refused]:
+    async def accept_all(self, submissions: Sequence[Submission]) -> Answers:
         """Store many in one transaction; one answer for each, in order. Raises a Temporary error
         for all.
+
+        A mail alone may bring its own key; where that is known already, the answer is the first.
         """
-        self.check_disk()
-        now = self._spool.now()
-        answers: list[Accepted | Refused | None] = []
-        mails: list[NewMail] = []
-        for place, submission in enumerate(submissions):
-            try:
-                # A microsecond apart, so that the order of the call is the order of the queue.
-                mails.append(await self._admitted(submission, now + place * 1e-6))
-                answers.append(None)
-            except Refused as refused:
-                answers.append(refused)
-        stored = iter(await self._spool.accept_all(mails) if mails else [])
-        complete = [next(stored) if answer is None else answer for answer in answers]
-        duration_s = self._spool.now() - now
-        for submission, answer in zip(submissions, complete, strict=True):
-            self._tell(submission, answer, duration_s)
-        return complete
+        judged = await self._judge(submissions)
+        answers = await self._store(judged, own_key(judged))
+        return [Accepted(answers.answer)] if isinstance(answers, Repeat) else answers
+
+    async def accept_once(self, submissions: Sequence[Submission], once: Once) -> Answers | Repeat:
+        """Store many in one transaction, unless a call with this key did already. `once.compose`
+        is given one answer for each submission. Raises Refused where that was another call.
+        """
+        return await self._store(await self._judge(submissions), once)
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
         self._disk.check()
 
-    async def _admitted(self, submission: Submission, now: float) -> NewMail:
+    async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
+        self.check_disk()
+        now = self._spool.now()
+        # A microsecond apart, so that the order of the call is the order of the queue.
+        candidates = [
+            await self._candidate(submission, now + place * 1e-6)
+            for place, submission in enumerate(submissions)
+        ]
+        return Judged(tuple(candidates), now)
+
+    async def _candidate(self, submission: Submission, now: float) -> "Candidate":
+        try:
+            head = self._head(submission)
+            if submission.credential is not None:
+                submission = with_controls(submission, controls(head, now))
+                check_sender(submission, head)
+            account = await self._account(submission)
+            await self._backlog.enter(submission.tenant_id)
+            return Candidate(submission, self._new_mail(submission, head, account, now))
+        except Refused as refused:
+            return Candidate(submission, refused)
+
+    async def _store(self, judged: "Judged", once: Once | None) -> Answers | Repeat:
+        mails = judged.mails
+        stored: Answers | Repeat = []
+        if mails and once is None:
+            stored = await self._spool.accept_all(mails)
+        elif mails and once is not None:
+            stored = await self._spool.accept_once(mails, judged.completing(once))
+        if isinstance(stored, Repeat):
+            return stored
+        answers = judged.complete(stored)
+        duration_s = self._spool.now() - judged.now
+        for candidate, answer in zip(judged.candidates, answers, strict=True):
+            self._tell(candidate.submission, answer, duration_s)
+        return answers
+
+    def _head(self, submission: Submission) -> Head:
         if len(submission.content) > self._settings.max_message_bytes:
             raise Refused(
                 "the message is too large", reason="too large", code=552, enhanced="5.3.4"
@@ -158,11 +225,7 @@ class Door:
         )
         if head.count("received") > self._settings.max_hops:
             raise Refused("too many hops, this mail is in a loop", code=554, enhanced="5.4.6")
-        if submission.credential is not None:
-            submission = with_controls(submission, controls(head, now))
-            check_sender(submission, head)
-        account = await self._account(submission)
-        return self._new_mail(submission, head, account, now)
+        return head
 
     async def _account(self, submission: Submission) -> Account | None:
         """Return the account that is named; None when the mail is routed."""
@@ -272,7 +335,24 @@ def with_controls(submission: Submission, given: Controls) -> Submission:
         due_at=given.deliver_at or submission.due_at,
         expires_in_s=given.expires_in_s or submission.expires_in_s,
         metadata=given.metadata or submission.metadata,
+        idempotency_key=given.idempotency_key,
     )
+
+
+def own_key(judged: Judged) -> Once | None:
+    """Return the key that a mail alone brings in its header. What else is in it may differ when it
+    is sent again: its date, its boundaries.
+    """
+    submission = judged.candidates[0].submission if len(judged.candidates) == 1 else None
+    if submission is None or submission.idempotency_key is None:
+        return None
+    return Once(
+        submission.tenant_id, submission.ingress.value, submission.idempotency_key, "", first_pk
+    )
+
+
+def first_pk(answers: Answers) -> str | None:
+    return answers[0].pk if isinstance(answers[0], Accepted) else None
 
 
 def check_sender(submission: Submission, head: Head) -> None:

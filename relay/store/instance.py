@@ -1,6 +1,10 @@
 """What a database knows of its instance: the check value of the key that its secrets are sealed
-with.
+with, and what was set through the API.
 """
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 
 from relay.crypto import Keyring
 from relay.errors import ConfigError
@@ -8,6 +12,10 @@ from relay.store.database import Database, Query, Script
 
 REMEMBER = "INSERT INTO instance (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING"
 RECALL = "SELECT value FROM instance WHERE name = $1"
+RECALL_TO_CHANGE = "SELECT value FROM instance WHERE name = $1 {for_update}"
+RENEW = "UPDATE instance SET value = $2 WHERE name = $1"
+SETTINGS = "settings"
+SEALED_AT = "instance/settings/bounce_imap_password"
 TOUCH = """
 INSERT INTO instance (name, value) VALUES ('touched', $1) ON CONFLICT (name) DO UPDATE SET value =
     $1
@@ -37,3 +45,62 @@ async def touch(database: Database) -> None:
         yield Query(TOUCH, (f"{now:.0f}",))
 
     await database.write(script)
+
+
+@dataclass(frozen=True, slots=True)
+class BounceMailbox:
+    """The mailbox that bounces come to."""
+
+    bounce_enabled: bool = False
+    bounce_imap_host: str | None = None
+    bounce_imap_port: int = 993
+    bounce_imap_user: str | None = None
+    bounce_imap_password: str | None = field(default=None, repr=False)
+    bounce_imap_folder: str = "INBOX"
+    bounce_imap_ssl: bool = True
+    bounce_poll_interval: int = 60
+    bounce_return_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceSettings:
+    """What was set through the API; `name` is None where it is that of the settings."""
+
+    name: str | None = None
+    bounce: BounceMailbox = BounceMailbox()
+
+
+class InstanceStore:
+    def __init__(self, database: Database, keyring: Keyring) -> None:
+        self._database = database
+        self._keyring = keyring
+
+    async def read(self) -> InstanceSettings:
+        rows = await self._database.fetch(RECALL, SETTINGS)
+        return self._opened(rows[0]["value"]) if rows else InstanceSettings()
+
+    async def change(self, change: Callable[[InstanceSettings], InstanceSettings]) -> None:
+        """Change what is stored; two that do so at once take turns. `change` must be pure."""
+
+        def script() -> Script[None]:
+            yield Query(REMEMBER, (SETTINGS, "{}"))
+            stored = (yield Query(RECALL_TO_CHANGE, (SETTINGS,)))[0]["value"]
+            yield Query(RENEW, (SETTINGS, self._sealed(change(self._opened(stored)))))
+
+        await self._database.write(script)
+
+    def _opened(self, text: str) -> InstanceSettings:
+        values = json.loads(text)
+        if not values:
+            return InstanceSettings()
+        password = values["bounce"]["bounce_imap_password"]
+        if password is not None:
+            values["bounce"]["bounce_imap_password"] = self._keyring.open(password, where=SEALED_AT)
+        return InstanceSettings(values["name"], BounceMailbox(**values["bounce"]))
+
+    def _sealed(self, settings: InstanceSettings) -> str:
+        values = asdict(settings)
+        password = settings.bounce.bounce_imap_password
+        if password is not None:
+            values["bounce"]["bounce_imap_password"] = self._keyring.seal(password, where=SEALED_AT)
+        return json.dumps(values)

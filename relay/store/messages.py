@@ -20,6 +20,11 @@ ATTEMPTS = """
 SELECT account_id, started_at, ended_at, outcomes FROM attempts WHERE message_pk = $1 ORDER BY seq
 """
 EVENTS = "SELECT seq, n, kind, at, data FROM events WHERE message_pk = $1 ORDER BY seq"
+REPORTS = """
+SELECT message_pk, MAX(reported_at) AS reported_at,
+    MAX(CASE WHEN report = 'done' OR report = 'none' THEN 0 ELSE 1 END) AS unreported
+FROM events WHERE message_pk {among:$1} GROUP BY message_pk
+"""
 CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
 PAGE = """
 SELECT * FROM messages m WHERE m.tenant_id = $1 AND m.pk > $2 AND (NOT CAST($3 AS BOOLEAN) OR
@@ -64,7 +69,11 @@ class RecipientView:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """A stored message. `record` is the JSON object it was accepted with, without its bodies."""
+    """A stored message. `record` is the JSON object it was accepted with, without its bodies.
+
+    `reported_at` is when its client had acknowledged all that happened to it; None while something
+    is still to be reported, or nothing was.
+    """
 
     pk: str
     id: str
@@ -85,6 +94,7 @@ class MessageView:
     updated_at: float
     final_at: float | None
     recipients: tuple[RecipientView, ...]
+    reported_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +165,14 @@ class MessageStore:
         if recipients:
             for row in await self._database.fetch(RECIPIENTS, sorted(recipients)):
                 recipients[row["message_pk"]].append(recipient_view(row))
-        return [message_view(row, tuple(recipients[row["pk"]])) for row in rows]
+        reported = await self._reported(sorted(recipients))
+        return [
+            message_view(row, tuple(recipients[row["pk"]]), reported.get(row["pk"])) for row in rows
+        ]
+
+    async def _reported(self, pks: Sequence[str]) -> dict[str, float | None]:
+        rows = await self._database.fetch(REPORTS, pks) if pks else ()
+        return {r["message_pk"]: None if r["unreported"] else r["reported_at"] for r in rows}
 
 
 def recipient_view(row: Row) -> RecipientView:
@@ -174,7 +191,9 @@ def recipient_view(row: Row) -> RecipientView:
     )
 
 
-def message_view(row: Row, recipients: tuple[RecipientView, ...]) -> MessageView:
+def message_view(
+    row: Row, recipients: tuple[RecipientView, ...], reported_at: float | None
+) -> MessageView:
     return MessageView(
         pk=row["pk"],
         id=row["id"],
@@ -195,4 +214,5 @@ def message_view(row: Row, recipients: tuple[RecipientView, ...]) -> MessageView
         updated_at=row["updated_at"],
         final_at=row["final_at"],
         recipients=recipients,
+        reported_at=reported_at,
     )

@@ -16,7 +16,7 @@ from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
 from relay.store import nodes
 from relay.store.database import Database, Script
-from relay.store.queue.accept import Accepted, Arrival, accept
+from relay.store.queue.accept import Accepted, Arrival
 from relay.store.queue.claim import (
     CONTENT,
     BeginRequest,
@@ -25,11 +25,10 @@ from relay.store.queue.claim import (
     claim,
     give_up,
 )
+from relay.store.queue.once import Answers, Group, Once, Outcome, Repeat, accept_groups
 from relay.store.queue.settle import Release, Settlement, seqs_needed, settle
 from relay.store.writer import Channel, OnCommit, Writer
 
-Answers = list[Accepted | Refused]
-Arrivals = Sequence[Arrival]
 Begun = tuple[int, BeginRequest]
 
 
@@ -75,7 +74,7 @@ class Spool:
         self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
         self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
-        self._accepts: Channel[Arrivals, Answers] = incoming.channel(self._accept, most=200)
+        self._accepts: Channel[Group, Answers | Repeat] = incoming.channel(self._accept, most=200)
 
     def now(self) -> float:
         """Return the store's time (Unix seconds)."""
@@ -118,11 +117,15 @@ class Spool:
 
         A caller that is cancelled changes nothing: what it submitted is committed and sent.
         """
-        number = self.next_claim()
-        arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
-        future = self._accepts.submit(arrivals, sum(len(mail.content) for mail in mails))
-        future.add_done_callback(partial(self._stored, arrivals))
-        return await asyncio.shield(future)
+        answers = await self._submit(mails)
+        assert not isinstance(answers, Repeat)  # noqa: S101 - only a key can be a repeat
+        return answers
+
+    async def accept_once(self, mails: Sequence[NewMail], once: Once) -> Answers | Repeat:
+        """Store mails unless a call with this key did already. Raises Refused when that was
+        another call.
+        """
+        return await self._submit(mails, once)
 
     def claim(self, lane: str, most: int) -> "asyncio.Future[list[Delivery]]":
         number = self.next_claim()
@@ -175,15 +178,26 @@ class Spool:
         rows = await self.database.fetch(CONTENT, pk)
         return bytes(rows[0]["body"]) if rows else None
 
+    async def _submit(self, mails: Sequence[NewMail], once: Once | None = None) -> Answers | Repeat:
+        number = self.next_claim()
+        arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
+        size_bytes = sum(len(mail.content) for mail in mails)
+        future = self._accepts.submit(Group(arrivals, once), size_bytes)
+        future.add_done_callback(partial(self._stored, arrivals))
+        return await asyncio.shield(future)
+
     def _is_reserved(self, mail: NewMail) -> bool:
         if self._taker is None or mail.due_at is not None:
             return False
         return self._taker.reserve(mail.lane, len(mail.content))
 
-    def _stored(self, arrivals: Arrivals, future: "asyncio.Future[Answers]") -> None:
+    def _stored(
+        self, arrivals: Sequence[Arrival], future: "asyncio.Future[Answers | Repeat]"
+    ) -> None:
         self._note_doubt(next((a.claim for a in arrivals if a.claim is not None), None), future)
         failed = future.cancelled() or future.exception() is not None
-        answers: Answers = [] if failed else future.result()
+        result = [] if failed else future.result()
+        answers = [] if isinstance(result, Repeat) else result
         if self._taker is None:
             return
         for place, arrival in enumerate(arrivals):
@@ -202,10 +216,8 @@ class Spool:
         if claim is not None and isinstance(error, StoreUnavailable):
             self._in_doubt.add(claim)
 
-    def _accept(self, groups: Sequence[Arrivals]) -> Script[list[Answers]]:
-        flat = [arrival for group in groups for arrival in group]
-        answers = iter((yield from accept(flat, self.epoch, self.now())))
-        return [[next(answers) for _ in group] for group in groups]
+    def _accept(self, groups: Sequence[Group]) -> Script[list[Outcome]]:
+        return (yield from accept_groups(groups, self.epoch, self.now()))
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
         return (yield from claim(requests, self.epoch))
@@ -217,13 +229,13 @@ class Spool:
 
     def _settle(self, items: Sequence[Settlement | Release]) -> Script[Sequence[RelayError | None]]:
         current = [item for item in items if item.delivery.epoch == self.epoch]
-        yield from settle(current, self.epoch, self._next_seq(seqs_needed(current)))
+        yield from settle(current, self.epoch, self.next_seq(seqs_needed(current)))
         return [
             None if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
             for item in items
         ]
 
-    def _next_seq(self, needed: int) -> int:
+    def next_seq(self, needed: int) -> int:
         """Return the first of so many numbers that no event of this node has: by time, in
         microseconds.
         """

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.crypto import Keyring, digest, new_secret
+from relay.errors import NotFound
 from relay.model import Tenant
 from relay.store.database import Database, Query, Row, Script, Value
+from relay.store.outbox import enrol
 
 SELECT = "SELECT * FROM tenants WHERE id = $1"
 SELECT_ALL = "SELECT * FROM tenants ORDER BY id"
@@ -28,7 +30,14 @@ RETURNING created_at
 ADD_KEY = (
     "INSERT INTO api_keys (key_hash, tenant_id, created_at, expires_at) VALUES ($1, $2, $3, $4)"
 )
-DROP_KEYS = "DELETE FROM api_keys WHERE tenant_id = $1"
+DROP_KEYS = "DELETE FROM api_keys WHERE tenant_id = $1 RETURNING key_hash"
+END_KEYS = """
+UPDATE api_keys SET expires_at = $2
+WHERE tenant_id = $1 AND (expires_at IS NULL OR expires_at > $2)
+"""
+DROP_ENDED_KEYS = "DELETE FROM api_keys WHERE tenant_id = $1 AND expires_at <= $2"
+# Two that make a key at once take turns.
+LOCK = "SELECT id FROM tenants WHERE id = $1 {for_update}"
 SELECT_KEY = "SELECT key_hash, tenant_id, expires_at FROM api_keys WHERE key_hash = $1"
 
 
@@ -56,14 +65,28 @@ class TenantStore:
         are.
         """
         now = self._database.now()
+        is_new = await self._database.write(lambda: self._upsert(tenant, now))
+        await self._database.signal("tenant", tenant.id)
+        return is_new
+
+    async def open(self, tenant: Tenant) -> str | None:
+        """Make or change a tenant; a new one gets its key with it, which is returned this once."""
+        now, secret = self._database.now(), new_secret()
 
         def script() -> Script[bool]:
-            rows = yield Query(UPSERT, self._values(tenant, now))
-            return bool(rows[0]["created_at"] == now)
+            is_new = yield from self._upsert(tenant, now)
+            if is_new:
+                yield Query(ADD_KEY, (digest(secret), tenant.id, now, None))
+            return is_new
 
         is_new = await self._database.write(script)
         await self._database.signal("tenant", tenant.id)
-        return is_new
+        return secret if is_new else None
+
+    def _upsert(self, tenant: Tenant, now: float) -> Script[bool]:
+        rows = yield Query(UPSERT, self._values(tenant, now))
+        yield from enrol(tenant.id, tenant.client_base_url is not None)
+        return bool(rows[0]["created_at"] == now)
 
     async def find_key(self, key_hash: str) -> ApiKey | None:
         rows = await self._database.fetch(SELECT_KEY, key_hash)
@@ -73,20 +96,40 @@ class TenantStore:
             else None
         )
 
-    async def new_key(self, tenant_id: str, expires_at: float | None = None) -> str:
-        """Make a key in place of the earlier ones and return it: the only time that it can be
-        read.
+    async def new_key(
+        self, tenant_id: str, expires_at: float | None = None, grace_s: float = 0
+    ) -> str:
+        """Make a key and return it: the only time that it can be read. The earlier ones end with
+        it, or after `grace_s`. Raises NotFound.
         """
-        secret = new_secret()
-        now = self._database.now()
+        secret, now = new_secret(), self._database.now()
 
-        def script() -> Script[None]:
-            yield Query(DROP_KEYS, (tenant_id,))
+        def script() -> Script[bool]:
+            if not (yield Query(LOCK, (tenant_id,))):
+                return False
+            yield Query(END_KEYS, (tenant_id, now + grace_s))
+            yield Query(DROP_ENDED_KEYS, (tenant_id, now))
             yield Query(ADD_KEY, (digest(secret), tenant_id, now, expires_at))
+            return True
 
-        await self._database.write(script)
+        if not await self._database.write(script):
+            raise NotFound("no such tenant")
         await self._database.signal("tenant", tenant_id)
         return secret
+
+    async def revoke_keys(self, tenant_id: str) -> int:
+        """End all keys of a tenant at once; return how many there were. Raises NotFound."""
+
+        def script() -> Script[int | None]:
+            if not (yield Query(LOCK, (tenant_id,))):
+                return None
+            return len((yield Query(DROP_KEYS, (tenant_id,))))
+
+        count = await self._database.write(script)
+        if count is None:
+            raise NotFound("no such tenant")
+        await self._database.signal("tenant", tenant_id)
+        return count
 
     def _seal(self, tenant_id: str, column: str, value: str | None) -> str | None:
         return (

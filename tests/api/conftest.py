@@ -15,10 +15,17 @@ from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
+from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
+from relay.store.orders import OrderStore
+from relay.store.outbox import Outbox
+from relay.store.retention import RetentionStore
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
@@ -42,6 +49,7 @@ def door_settings() -> DoorSettings:
         max_header_bytes=102_400,
         max_header_fields=1000,
         max_hops=50,
+        max_waiting=2000,
     )
 
 
@@ -71,13 +79,20 @@ def services(db: Database, spool: Spool) -> Services:
         accounts=accounts,
         credentials=credentials,
         messages=MessageStore(db),
+        batches=BatchStore(db),
+        orders=OrderStore(spool),
+        command_log=CommandLog(db),
+        instance=InstanceStore(db, keyring),
+        retention=RetentionStore(db),
+        events=EventStore(db),
+        outbox=Outbox(db),
         metrics=metrics,
         wake=lambda _tenant_id: None,
         accounts_in_trouble=list,
         why_waiting=lambda _lane: None,
         is_active=lambda: True,
         readiness=Readiness(db, door.check_disk),
-        gauges=QueueGauges(db, metrics),
+        gauges=QueueGauges(db, EventStore(db), metrics),
         uncut=Uncut(),
     )
 

@@ -8,7 +8,7 @@ FULL: Json = {
     "id": "acme",
     "name": "Acme Ltd",
     "client_auth": {"method": "basic", "user": "u", "password": "sesame"},
-    "callback_secret": "whsec_abc",
+    "callback_secret": "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
     "client_base_url": "https://acme.test/app",
     "client_sync_path": "/sync",
     "rate_limits": {"hourly": 10, "daily": 100},
@@ -53,7 +53,7 @@ async def test_the_secrets_are_kept_for_calling_back(api: Api, admin: httpx.Asyn
     tenant = await api.services.tenants.find("acme")
     assert tenant is not None
     assert tenant.client_auth == FULL["client_auth"]
-    assert tenant.callback_secret == "whsec_abc"
+    assert tenant.callback_secret == "whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 
 async def test_put_changes_only_what_is_given(api: Api, admin: httpx.AsyncClient) -> None:

@@ -49,6 +49,20 @@ def test_what_is_counted_is_read_back_under_the_names_of_the_contract() -> None:
     assert value(samples, "pillarbox_commit_batch_size_sum") == 7
 
 
+def test_calls_of_clients_are_counted_and_the_backlog_is_as_it_was_last_told() -> None:
+    metrics = Metrics()
+    metrics.called("acme", is_taken=True)
+    metrics.called("acme", is_taken=False)
+    metrics.called("acme", is_taken=False)
+    metrics.set_backlog({"acme": 3, "gone": 1})
+    metrics.set_backlog({"acme": 2})
+    samples = read(metrics)
+    assert value(samples, "pillarbox_callback_sent_total", tenant="acme") == 1
+    assert value(samples, "pillarbox_callback_failed_total", tenant="acme") == 2
+    assert value(samples, "pillarbox_callback_backlog", tenant="acme") == 2
+    assert ("pillarbox_callback_backlog", frozenset({("tenant", "gone")})) not in samples
+
+
 def test_the_queue_is_as_it_was_last_told() -> None:
     metrics = Metrics()
     metrics.set_queue({(State.QUEUED, Priority.HIGH): 5}, oldest_s=12.5)

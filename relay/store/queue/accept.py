@@ -7,20 +7,19 @@ that took it (`hand_over`), which then sends it without reading it back.
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from relay.errors import Refused
+from relay.errors import OverQuota, Refused
 from relay.model import NewMail, State
-from relay.store.database import Each, Query, Script, Value
+from relay.store import limits
+from relay.store.database import Each, Query, Row, Script, Value
+from relay.store.queue.gates import Gate, read_gates
 
 REPLACEABLE = frozenset({State.QUEUED, State.DEFERRED, State.SUSPENDED})
 
-GATES = """
-SELECT id, active, suspended_batches FROM tenants WHERE id {among:$1} {for_share}
-"""
 NODE_LIVES = "SELECT epoch FROM nodes WHERE epoch = $1 {key_share}"
-KNOWN = "SELECT id, pk FROM messages WHERE tenant_id = $1 AND id {among:$2} {for_update}"
+KNOWN = "SELECT id, pk, held_at FROM messages WHERE tenant_id = $1 AND id {among:$2} {for_update}"
 STATES = "SELECT message_pk, state FROM recipients WHERE message_pk {among:$1} {for_update}"
 DROP_RECIPIENTS = "DELETE FROM recipients WHERE message_pk = $1"
 DROP_CONTENT = "DELETE FROM contents WHERE message_pk = $1"
@@ -31,10 +30,10 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     has_utf8_headers,
     longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
     on_unknown, max_attempts,
-    deferred_ts, expires_at, accepted_at, updated_at, open_recipients)
+    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23,
-    $24, $25)
+    $24, $25, $26)
 """
 INSERT_CONTENT = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
 INSERT_RECIPIENT = """
@@ -67,6 +66,7 @@ class Accepted:
     replaced: bool = False
     state: State = State.QUEUED
     epoch: int | None = None
+    held_at: float | None = None
 
     @property
     def handed_over(self) -> bool:
@@ -74,44 +74,100 @@ class Accepted:
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    active: bool
-    suspended: frozenset[str]
+class Earlier:
+    """A mail that has the id already. One that is held by hand stays so when it is replaced."""
 
-    def holds(self, batch_code: str | None) -> bool:
-        return "*" in self.suspended or batch_code in self.suspended
+    pk: str
+    is_replaceable: bool
+    held_at: float | None
+
+
+@dataclass(slots=True)
+class Room:
+    """How much mail a tenant may still give."""
+
+    left: int
+    wait_s: float
+    taken: int = 0
+
+    def take(self) -> None:
+        """Raise OverQuota when there is none left."""
+        if self.left <= self.taken:
+            raise OverQuota(
+                "this tenant has given as much mail as it may for now",
+                wait_s=self.wait_s,
+                enhanced="4.7.0",
+            )
+        self.taken += 1
+
+
+Key = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Desk:
+    """What a transaction knows while it decides on its mails, one after another."""
+
+    gates: Mapping[str, Gate]
+    rooms: Mapping[str, Room]
+    earlier: Mapping[Key, Earlier]
+    owner: int | None
+    now: float
+    stored: dict[Key, tuple[Arrival, Accepted]] = field(default_factory=dict)
+    replaced: list[str] = field(default_factory=list)
+
+    def judge(self, arrival: Arrival) -> Accepted | Refused:
+        try:
+            return self._store(arrival)
+        except Refused as refused:
+            return refused
+
+    def _store(self, arrival: Arrival) -> Accepted:
+        mail, key = arrival.mail, (arrival.mail.tenant_id, arrival.mail.id)
+        gate, earlier = self.gates.get(mail.tenant_id), self.earlier.get(key)
+        if gate is None or not gate.active:
+            raise Refused("this tenant is not active", code=550, enhanced="5.7.1")
+        again = self.stored.get(key)
+        if (earlier and not earlier.is_replaceable) or (again and again[1].handed_over):
+            raise Refused("already sent", reason="already sent")
+        known = again[1].pk if again else earlier and earlier.pk
+        if known is None and mail.tenant_id in self.rooms:
+            self.rooms[mail.tenant_id].take()
+        held_at = earlier.held_at if earlier else None
+        state = State.SUSPENDED if held_at else first_state(arrival, gate, self.owner, self.now)
+        lease = self.owner if state is State.SENDING else None
+        answer = Accepted(known or mail.pk, known is not None, state, lease, held_at)
+        self.stored[key] = (arrival, answer)
+        if earlier:
+            self.replaced.append(earlier.pk)
+        return answer
 
 
 def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[Accepted | Refused]]:
     """Store all that may be stored; one answer for each arrival, in order."""
     gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
-    owner = (
-        yield from living_epoch(epoch) if any(a.claim is not None for a in arrivals) else nobody()
-    )
+    rooms = yield from read_rooms(gates, now)
+    hands_over = any(a.claim is not None for a in arrivals)
+    owner = yield from living_epoch(epoch) if hands_over else nobody()
     earlier = yield from read_earlier([a.mail for a in arrivals if a.mail.id_given])
-    answers: list[Accepted | Refused] = []
-    stored: dict[tuple[str, str], tuple[Arrival, Accepted]] = {}
-    replaced: list[str] = []
-    for arrival in arrivals:
-        mail, key = arrival.mail, (arrival.mail.tenant_id, arrival.mail.id)
-        gate = gates.get(mail.tenant_id)
-        pk, replaceable = earlier.get(key, (None, True))
-        if gate is None or not gate.active:
-            answers.append(Refused("this tenant is not active", code=550, enhanced="5.7.1"))
-        elif not replaceable or (key in stored and stored[key][1].handed_over):
-            answers.append(Refused("already sent", reason="already sent"))
-        else:
-            state = first_state(arrival, gate, owner, now)
-            lease = owner if state is State.SENDING else None
-            known = stored[key][1].pk if key in stored else pk
-            answer = Accepted(known or mail.pk, known is not None, state, lease)
-            stored[key] = (arrival, answer)
-            answers.append(answer)
-            if pk:
-                replaced.append(pk)
-    yield from remove(replaced)
-    yield from insert(list(stored.values()))
+    desk = Desk(gates, rooms, earlier, owner, now)
+    answers = [desk.judge(arrival) for arrival in arrivals]
+    yield from remove(desk.replaced)
+    yield from insert(list(desk.stored.values()))
+    for tenant_id, room in rooms.items():
+        if room.taken:
+            yield from limits.count_given(tenant_id, room.taken, now)
     return answers
+
+
+def read_rooms(gates: Mapping[str, Gate], now: float) -> Script[dict[str, Room]]:
+    """Read what is left to the tenants that have a quota, in one order for the locks' sake."""
+    rooms: dict[str, Room] = {}
+    for tenant_id in sorted(gates):
+        windows = gates[tenant_id].windows
+        if windows:
+            rooms[tenant_id] = Room(*(yield from limits.quota(tenant_id, windows, now)))
+    return rooms
 
 
 def first_state(arrival: Arrival, gate: Gate, owner: int | None, now: float) -> State:
@@ -122,18 +178,8 @@ def first_state(arrival: Arrival, gate: Gate, owner: int | None, now: float) -> 
     return State.SENDING if arrival.claim is not None and owner is not None else State.QUEUED
 
 
-def read_gates(tenant_ids: set[str]) -> Script[dict[str, Gate]]:
-    rows = yield Query(GATES, (sorted(tenant_ids),))
-    return {
-        row["id"]: Gate(bool(row["active"]), frozenset(json.loads(row["suspended_batches"])))
-        for row in rows
-    }
-
-
 def living_epoch(epoch: int) -> Script[int | None]:
-    """Return the epoch if this node's lease still stands: only then may mail be born leased
-    to it.
-    """
+    """Return the epoch if this node's lease still stands: only then may mail be born leased."""
     rows = yield Query(NODE_LIVES, (epoch,))
     return epoch if rows else None
 
@@ -143,22 +189,23 @@ def nobody() -> Script[None]:
     yield
 
 
-def read_earlier(mails: Sequence[NewMail]) -> Script[dict[tuple[str, str], tuple[str, bool]]]:
-    """Map (tenant, client id) of mail that is stored already to its pk and whether it may be
-    replaced.
-    """
+def read_earlier(mails: Sequence[NewMail]) -> Script[dict[Key, Earlier]]:
+    """Find mail that is stored already, by (tenant, client id)."""
     by_tenant: dict[str, set[str]] = defaultdict(set)
     for mail in mails:
         by_tenant[mail.tenant_id].add(mail.id)
-    pks: dict[tuple[str, str], str] = {}
+    found: dict[Key, Row] = {}
     for tenant_id in sorted(by_tenant):
         for row in (yield Query(KNOWN, (tenant_id, sorted(by_tenant[tenant_id])))):
-            pks[tenant_id, row["id"]] = row["pk"]
-    if not pks:
+            found[tenant_id, row["id"]] = row
+    if not found:
         return {}
-    rows = yield Query(STATES, (sorted(pks.values()),))
+    rows = yield Query(STATES, (sorted(row["pk"] for row in found.values()),))
     begun = {row["message_pk"] for row in rows if row["state"] not in REPLACEABLE}
-    return {key: (pk, pk not in begun) for key, pk in pks.items()}
+    return {
+        key: Earlier(row["pk"], row["pk"] not in begun, row["held_at"])
+        for key, row in found.items()
+    }
 
 
 def remove(pks: Sequence[str]) -> Script[None]:
@@ -172,7 +219,7 @@ def remove(pks: Sequence[str]) -> Script[None]:
 def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
     if not stored:
         return
-    yield Each(INSERT_MESSAGE, [message_row(a.mail, answer.pk) for a, answer in stored])
+    yield Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored])
     yield Each(INSERT_CONTENT, [(answer.pk, a.mail.content) for a, answer in stored])
     yield Each(
         INSERT_RECIPIENT,
@@ -181,10 +228,10 @@ def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
     yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
 
 
-def message_row(mail: NewMail, pk: str) -> tuple[Value, ...]:
+def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
     envelope, traits = mail.envelope, mail.traits
     return (
-        pk,
+        answer.pk,
         mail.tenant_id,
         mail.id,
         mail.account_id,
@@ -209,6 +256,7 @@ def message_row(mail: NewMail, pk: str) -> tuple[Value, ...]:
         mail.accepted_at,
         mail.accepted_at,
         len(envelope.recipients),
+        answer.held_at,
     )
 
 

@@ -8,9 +8,9 @@ cut is taken whole, so that all its recipients go in one transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.errors import Fenced
+from relay.errors import Fenced, Held
 from relay.model import Account, ContentTraits, Delivery, OnUnknown, Pending
-from relay.store.database import Each, Query, Row, Script
+from relay.store.database import Query, Row, Script
 from relay.store.limits import reserve
 
 # A body up to this size comes with the claim; a larger one is fetched when its turn comes.
@@ -51,9 +51,12 @@ UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL
 WHERE state = 'sending' AND owner = $1 AND claim = $2 AND begun_at IS NULL RETURNING lane
 """
 CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
+# What a command took away since the claim is not in the answer.
 BEGIN = """
-UPDATE recipients SET begun_at = $1 WHERE message_pk = $2 AND n = $3 AND owner = $4 AND state =
-    'sending'
+UPDATE recipients SET begun_at = $1
+WHERE +owner = $2 AND state = 'sending' AND message_pk {among:$3}
+    AND message_pk || '/' || n {among:$4}
+RETURNING message_pk, n
 """
 
 
@@ -155,9 +158,11 @@ def delivery(rows: Sequence[Row]) -> Delivery:
     )
 
 
-def begin(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[list[float | None]]:
-    """Mark what is about to be offered; the answer is None, or when its account has room again
-    (Unix seconds).
+def begin(
+    requests: Sequence[BeginRequest], epoch: int, now: float
+) -> Script[list[float | Held | None]]:
+    """Mark what is about to be offered. The answer is None, or when its account has room again
+    (Unix seconds), or Held where a command took the mail back since it was claimed.
 
     After a crash only what was marked may have reached an upstream. Raises Fenced when the node's
     lease is lost.
@@ -165,16 +170,23 @@ def begin(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[li
     yield from must_live(epoch)
     # Nodes lock the accounts in one order, or two of them could wait for each other.
     order = sorted(range(len(requests)), key=lambda i: requests[i].account.key)
-    answers: list[float | None] = [None] * len(requests)
+    answers: list[float | Held | None] = [None] * len(requests)
     for i in order:
         if requests[i].account.is_limited:
             answers[i] = yield from reserve(requests[i].account, now)
-    marked = [
-        (now, request.pk, n, epoch)
-        for request, answer in zip(requests, answers, strict=True)
-        if answer is None
-        for n in request.ns
-    ]
-    if marked:
-        yield Each(BEGIN, marked)
+    free = [i for i, answer in enumerate(answers) if answer is None]
+    marked = yield from mark([requests[i] for i in free], epoch, now)
+    for i in free:
+        if not all((requests[i].pk, n) in marked for n in requests[i].ns):
+            answers[i] = Held("this mail was taken back before it was begun")
     return answers
+
+
+def mark(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[set[tuple[str, int]]]:
+    """Mark recipients as begun; return those that still were this node's."""
+    if not requests:
+        return set()
+    places = [f"{request.pk}/{n}" for request in requests for n in request.ns]
+    pks = sorted({request.pk for request in requests})
+    rows = yield Query(BEGIN, (now, epoch, pks, places))
+    return {(row["message_pk"], row["n"]) for row in rows}

@@ -2,17 +2,19 @@
 under the fence.
 
 Results are written only while the node's epoch stands: a node that lost its lease has lost its say,
-since another may have the mail by now.
+since another may have the mail by now. Mail that would wait for another attempt is suspended
+instead where its tenant suspended its batch meanwhile.
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.claim import must_live
+from relay.store.queue.gates import Gate, read_gates
 
 HELD = """
 SELECT message_pk, n FROM recipients
@@ -47,10 +49,14 @@ DELETE FROM contents WHERE message_pk = $1
 """
 
 
+Gates = Mapping[str, Gate]
+
+
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What is to be done with one recipient after an attempt; `due_at` says when it is tried
-    again.
+    """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
+
+    `is_suspended`: it waits for its tenant first.
     """
 
     n: int
@@ -60,6 +66,11 @@ class Resolution:
     due_at: float
     code: int = 0
     reply: str = ""
+    is_suspended: bool = False
+
+    @property
+    def stored_state(self) -> State:
+        return State.SUSPENDED if self.is_suspended else self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +109,63 @@ def settle(items: Sequence[Settlement | Release], epoch: int, first_seq: int) ->
     yield from must_live(epoch)
     pks = sorted({item.delivery.pk for item in items})
     held = {(row["message_pk"], row["n"]) for row in (yield Query(HELD, (epoch, pks)))}
-    # What is not held any more was written already, by a commit whose answer was lost.
-    open_items = [item for item in items if held.issuperset(keys(item))]
+    open_items = [part for item in items if (part := of_held(item, held))]
     yield from settle_open(open_items, epoch, count(first_seq))
     return [None] * len(items)
 
 
-def keys(item: Settlement | Release) -> list[tuple[str, int]]:
-    return [(item.delivery.pk, p.n) for p in item.delivery.pending]
+def of_held(
+    item: Settlement | Release, held: Collection[tuple[str, int]]
+) -> Settlement | Release | None:
+    """Return the part whose recipients this node still holds; None where there is none.
+
+    What is not held was written already, by a commit whose answer was lost, or taken back.
+    """
+    if isinstance(item, Release):
+        return item
+    pk = item.delivery.pk
+    resolutions = tuple(r for r in item.resolutions if (pk, r.n) in held)
+    if len(resolutions) == len(item.resolutions):
+        return item
+    return replace(item, resolutions=resolutions) if resolutions else None
 
 
 def settle_open(
     items: Sequence[Settlement | Release], epoch: int, seqs: Iterator[int]
 ) -> Script[None]:
+    gates = yield from read_gates_of(items)
     releases = [item for item in items if isinstance(item, Release)]
-    settlements = [item for item in items if isinstance(item, Settlement)]
+    settlements = [gated(item, gates) for item in items if isinstance(item, Settlement)]
     if releases:
-        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch)])
+        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch, gates)])
     if settlements:
         yield from settle_attempts(settlements, epoch, seqs)
+
+
+def read_gates_of(items: Sequence[Settlement | Release]) -> Script[Gates]:
+    """Read the gates of mail that would go on waiting; most has ended and needs none."""
+    tenant_ids = {item.delivery.tenant_id for item in items if goes_on(item)}
+    if not tenant_ids:
+        return {}
+    return (yield from read_gates(tenant_ids))
+
+
+def goes_on(item: Settlement | Release) -> bool:
+    return isinstance(item, Release) or final_count(item) < len(item.resolutions)
+
+
+def gated(item: Settlement, gates: Gates) -> Settlement:
+    if not (goes_on(item) and is_held(item.delivery, gates)):
+        return item
+    resolutions = tuple(
+        r if r.state in FINAL_STATES else replace(r, is_suspended=True) for r in item.resolutions
+    )
+    return replace(item, resolutions=resolutions)
+
+
+def is_held(delivery: Delivery, gates: Gates) -> bool:
+    gate = gates.get(delivery.tenant_id)
+    return gate is not None and gate.holds(delivery.batch_code)
 
 
 def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]) -> Script[None]:
@@ -140,9 +189,10 @@ def final_count(item: Settlement) -> int:
     return sum(1 for r in item.resolutions if r.state in FINAL_STATES)
 
 
-def release_rows(item: Release, epoch: int) -> list[tuple[Value, ...]]:
+def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, ...]]:
     pk = item.delivery.pk
-    return [(pk, p.n, epoch, item.state.value, item.due_at) for p in item.delivery.pending]
+    state = State.SUSPENDED if is_held(item.delivery, gates) else item.state
+    return [(pk, p.n, epoch, state.value, item.due_at) for p in item.delivery.pending]
 
 
 def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
@@ -151,7 +201,7 @@ def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
             item.delivery.pk,
             r.n,
             epoch,
-            r.state.value,
+            r.stored_state.value,
             r.due_at,
             r.attempts,
             r.unknowns,

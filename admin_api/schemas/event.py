@@ -1,0 +1,65 @@
+"""Events: what delivery reports carry, for those who ask instead of being called."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from admin_api.schemas.model import Cursor, Limit, Model, OfTenant, Ok
+
+EventId = Annotated[str, Field(max_length=300)]
+
+
+class EventsQuery(OfTenant):
+    after: Cursor | None = None
+    """`next_after` of the answer before; without it, from the first event that is kept."""
+    limit: Limit = 1000
+
+
+class ParkedQuery(OfTenant):
+    limit: Limit = 1000
+    cursor: Cursor | None = None
+    """`next_cursor` of the page before."""
+
+
+class ReportEntry(Model):
+    """What happened to one recipient. Besides the id, the time says what it was: `sent_ts`, or
+    `error_ts` with `error`, or `deferred_ts` with `deferred_reason`.
+    """
+
+    id: str
+    sent_ts: int | None = None
+    error_ts: int | None = None
+    error: str | None = None
+    deferred_ts: int | None = None
+    deferred_reason: str | None = None
+    pk: str | None
+    """Null for a message that was rejected."""
+    tenant_id: str
+    event_id: str
+    """The same at every delivery."""
+    seq: int
+    recipient: str | None
+    metadata: dict[str, object] | None
+    account_id: str | None
+    code: int | None
+    possible_duplicate: bool | None = None
+
+
+class Events(Ok):
+    events: list[ReportEntry]
+    next_after: str | None
+    """Where to go on, now or later; null while there was never an event."""
+
+
+class ParkedEvents(Ok):
+    events: list[ReportEntry]
+    next_cursor: str | None = None
+
+
+class Replay(Model):
+    event_ids: Annotated[list[EventId], Field(max_length=10_000)] | None = None
+    """Which; without it, all that are parked."""
+
+
+class Replayed(Ok):
+    replayed: int

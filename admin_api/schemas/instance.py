@@ -1,0 +1,43 @@
+"""The instance: its name, and the mailbox that bounces come to."""
+
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
+
+from admin_api.schemas.model import Flag, Model, Ok, Port, Text
+
+InstanceName = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
+PollInterval = Annotated[int, Field(ge=1, le=86_400, strict=True)]
+
+
+class InstanceChange(Model):
+    """Only what is given is changed; null puts back the default."""
+
+    name: InstanceName | None = None
+    bounce_enabled: Flag | None = None
+    bounce_imap_host: Text | None = None
+    bounce_imap_port: Port | None = None
+    bounce_imap_user: Text | None = None
+    bounce_imap_password: Text | None = None
+    bounce_imap_folder: Text | None = None
+    bounce_imap_ssl: Flag | None = None
+    bounce_poll_interval: PollInterval | None = None
+    """Seconds."""
+    bounce_return_path: Text | None = None
+
+
+class InstanceOutput(Model):
+    ok: bool = True
+    name: str
+    bounce_enabled: bool
+    bounce_imap_host: str | None
+    bounce_imap_port: int
+    bounce_imap_user: str | None
+    bounce_imap_folder: str
+    bounce_imap_ssl: bool
+    bounce_poll_interval: int
+    bounce_return_path: str | None
+
+
+class InstanceChanged(Ok):
+    """The change is stored."""

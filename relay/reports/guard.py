@@ -1,0 +1,121 @@
+"""Which addresses a call may go to, asked of the very address that is connected to.
+
+A tenant names the URL, so a name that leads into the operator's own network must not be followed
+(SSRF). The name is resolved once, every address it leads to is judged, and one of those is dialled:
+a name that changes its mind in between gains nothing. Host and SNI stay as they were given.
+
+Python's `is_global` calls several ranges public that lead to private hosts, such as NAT64 (RFC
+6052) and 6to4 (RFC 3056); those are refused by name.
+"""
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+import httpcore
+
+REFUSED = "the destination is not allowed"
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+DENIED: tuple[Network, ...] = tuple(
+    ip_network(text)
+    for text in (
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "2001::/32",
+        "fec0::/10",
+        "::/96",
+        "192.0.0.0/24",
+        "192.88.99.0/24",
+        "100.64.0.0/10",
+        "198.18.0.0/15",
+        "240.0.0.0/4",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What may be called besides public addresses."""
+
+    networks: tuple[Network, ...] = ()
+    loopback: bool = False
+
+    def allows(self, text: str) -> bool:
+        """Judge an address as the resolver gives it, its IPv6 zone included."""
+        address = plain(ip_address(text.partition("%")[0]))
+        if any(address in network for network in self.networks):
+            return True
+        if address.is_loopback:
+            return self.loopback
+        is_public = address.is_global and not address.is_multicast
+        return is_public and not any(address in network for network in DENIED)
+
+
+def plain(address: Address) -> Address:
+    """Return the IPv4 address inside an IPv4-mapped one (RFC 4291 §2.5.5.2)."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+class Guard(httpcore.AsyncNetworkBackend):
+    """Connects to allowed addresses only. Raises ConnectError, which names none of them."""
+
+    def __init__(self, reach: Reach, max_lookups: int = 8) -> None:
+        self._reach = reach
+        self._network = httpcore.AnyIOBackend()
+        # The loop's own resolver has a few threads for everybody: names whose servers do not answer
+        # would fill them, and nobody else could be called.
+        self._resolvers = ThreadPoolExecutor(max_lookups, thread_name_prefix="resolve")
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure = httpcore.ConnectError("the name leads nowhere")
+        for address in await self._addresses(host, port):
+            try:
+                return await self._network.connect_tcp(
+                    address, port, timeout, local_address, socket_options
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = httpcore.ConnectError(str(error))
+        raise failure
+
+    async def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        raise httpcore.ConnectError(REFUSED)
+
+    def close(self) -> None:
+        self._resolvers.shutdown(wait=False, cancel_futures=True)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._network.sleep(seconds)
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        loop = asyncio.get_running_loop()
+        try:
+            found = await loop.run_in_executor(
+                self._resolvers, partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            )
+        except (OSError, UnicodeError):
+            raise httpcore.ConnectError("the name is not known") from None
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        if not all(self._reach.allows(address) for address in addresses):
+            raise httpcore.ConnectError(REFUSED)
+        return addresses
