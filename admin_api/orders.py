@@ -1,4 +1,5 @@
 """/commands/{retry,cancel,hold,release,delete,cleanup}-messages: orders for stored messages."""
+
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
