@@ -8,6 +8,7 @@ import pytest
 from relay.store.database import Database, Each, Query, Script
 from relay.store.outbox import Conclusion, Outbox, Receipt
 from tests.api.serving import Api, Json, Message
+from tests.api.test_openapi import check
 
 OF_ACME = {"tenant_id": "acme"}
 INSERT = """
@@ -320,3 +321,16 @@ async def test_one_secret_is_taken_and_two_while_they_change(
     for secret in (one, "B" * 32, f"{one} {'B' * 32}", f"{one},{one}"):
         answer = await acme.put("/tenant/acme", json={"callback_secret": secret})
         assert answer.status_code == 200
+
+
+async def test_answers_are_as_they_are_described(
+    db: Database, acme: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    await happen(db, "a", "b")
+    await happen(db, "c", kind="failed", report="parked", seq=2000)
+    await happen(db, "d", kind="deferred", report="parked", seq=3000)
+    page: dict[str, str | int] = {**OF_ACME, "limit": 1}
+    for path in ("/events", "/events/parked", "/tenants/sync-status"):
+        check(await admin.get(path, params=page), path)
+    check(await acme.get("/events"), "/events")
+    check(await acme.post("/commands/replay-events", params=OF_ACME), "/commands/replay-events")

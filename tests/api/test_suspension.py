@@ -135,6 +135,14 @@ async def test_a_tenant_suspends_nobody_elses_mail(
     assert [m["status"] for m in body["messages"]] == ["queued"]
 
 
+async def test_what_is_suspended_is_in_the_depth_of_the_queue(
+    admin: httpx.AsyncClient, acme: httpx.AsyncClient, message: Message
+) -> None:
+    await add(acme, message(to=["x@there.test", "y@there.test"]))
+    await command(acme, "suspend")
+    assert (await admin.get("/status")).json()["queue"] == {"suspended": 2}
+
+
 async def test_the_command_needs_no_body_whatever_its_type_says(acme: httpx.AsyncClient) -> None:
     answer = await acme.post("/commands/suspend", headers={"Content-Type": "application/json"})
     assert answer.status_code == 200

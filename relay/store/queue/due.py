@@ -55,6 +55,8 @@ UNION ALL
 SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'deferred' GROUP BY state, priority
 UNION ALL
 SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'sending' GROUP BY state, priority
+UNION ALL
+SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'suspended' GROUP BY state, priority
 """
 OLDEST = """
 SELECT MIN(accepted_at) FROM messages WHERE pk = (SELECT MIN(message_pk) FROM recipients WHERE
