@@ -61,7 +61,8 @@ async def test_naming_another_tenant_in_the_query_is_401_on_every_route(
     acme: httpx.AsyncClient, message: Message
 ) -> None:
     query = {"tenant_id": "rival", "from": "a@b.test", "to": "c@d.test"}
-    routes = [r for r in CLOSED if r.query and "tenant_id" in r.query.model_fields]
+    named = [r for r in CLOSED if r.query and "tenant_id" in r.query.model_fields]
+    routes = [r for r in named if r.access is not Access.ADMIN]
     assert len(routes) > 8
     for route in routes:
         answer = await acme.request(route.method, path_of(route, "main"), params=query)
@@ -109,7 +110,8 @@ async def test_what_is_anothers_looks_the_same_as_what_does_not_exist(
 ) -> None:
     planted = await plant(rival, message)
     names = (planted.message_id, planted.pk, planted.account_id, planted.username, "rival")
-    for route in (r for r in CLOSED if "{" in r.path and r.method != "PUT"):
+    tenants_own = [r for r in CLOSED if r.access is not Access.ADMIN]
+    for route in (r for r in tenants_own if "{" in r.path and r.method != "PUT"):
         unknown = await acme.request(
             route.method, path_of(route, "unknown"), params={"tenant_id": "acme"}
         )
