@@ -110,8 +110,8 @@ async def test_what_is_anothers_looks_the_same_as_what_does_not_exist(
 ) -> None:
     planted = await plant(rival, message)
     names = (planted.message_id, planted.pk, planted.account_id, planted.username, "rival")
-    open_to_tenants = [r for r in CLOSED if r.access is not Access.ADMIN]
-    for route in (r for r in open_to_tenants if "{" in r.path and r.method != "PUT"):
+    tenants_own = [r for r in CLOSED if r.access is not Access.ADMIN]
+    for route in (r for r in tenants_own if "{" in r.path and r.method != "PUT"):
         unknown = await acme.request(
             route.method, path_of(route, "unknown"), params={"tenant_id": "acme"}
         )
