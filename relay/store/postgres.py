@@ -144,6 +144,8 @@ class PostgresDatabase:
         return await self._with_connection(run)
 
     async def signal(self, topic: str, payload: str) -> None:
+        # This node hears of it at once, and again when PostgreSQL tells everybody.
+        self._tell(topic, payload)
         await self.fetch(NOTIFY, CHANNEL, f"{topic} {payload}")
 
     def on_signal(self, callback: OnSignal) -> None:
@@ -209,6 +211,9 @@ class PostgresDatabase:
 
     def _on_notify(self, _connection: object, _pid: int, _channel: str, text: object) -> None:
         topic, _, payload = str(text).partition(" ")
+        self._tell(topic, payload)
+
+    def _tell(self, topic: str, payload: str) -> None:
         for listener in self._listeners:
             listener(topic, payload)
 

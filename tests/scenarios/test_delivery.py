@@ -137,7 +137,7 @@ async def test_a_fault_of_the_account_costs_the_mail_no_attempt(relay: Relay) ->
         await relay.account(upstream)
         accepted = await relay.send()
         await relay.rests()
-        assert await relay.states(accepted.pk) == ["queued"]
+        await relay.settled(accepted.pk, "queued")
         upstream.on["GREETING"] = None
         view = await relay.settled(accepted.pk, "sent")
         assert view.recipients[0].attempts == 1
@@ -164,7 +164,7 @@ async def test_a_login_that_is_refused_is_tried_once_and_the_account_rests(relay
         )
         accepted = await relay.send()
         await relay.rests()
-        assert await relay.states(accepted.pk) == ["queued"]
+        await relay.settled(accepted.pk, "queued")
         await relay.account(
             upstream, user="app", password="right", tls=TlsMode.NONE, tls_given=True
         )
@@ -345,7 +345,7 @@ async def test_due_mail_that_is_not_sent_says_why(relay: Relay) -> None:
             return "rate limit" in (why(lane) or "")
 
         await until(is_limited)
-        assert await relay.states(second.pk) == ["queued"]
+        await relay.settled(second.pk, "queued")
         await relay.node.stores.accounts.delete("acme", "main")
 
         async def has_no_account() -> bool:
