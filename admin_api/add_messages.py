@@ -15,7 +15,7 @@ from admin_api.schemas.message import Added, AddMessages
 from admin_api.schemas.model import known_fields
 from admin_api.services import Services
 from relay.errors import OverQuota, Refused
-from relay.ingress.accept import Origin, Submission
+from relay.ingress.submission import Origin, Submission
 from relay.store.events import Rejection
 from relay.store.queue.accept import Accepted
 from relay.store.queue.once import Answers, Once, Repeat

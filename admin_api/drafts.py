@@ -21,7 +21,7 @@ from relay.errors import Refused
 from relay.formats.address import Mailbox, mailbox, mailbox_list
 from relay.formats.compose import Draft, compose
 from relay.formats.headers import crlf
-from relay.ingress.accept import Origin, Submission
+from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Priority, Recipient
 
 MESSAGE_FIELDS = known_fields(Message)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from admin_api.problems import Answer, Problem
 from admin_api.routes import Call
 from admin_api.services import Services
-from relay.ingress.accept import Submission
+from relay.ingress.submission import Submission
 from relay.model import Ingress
 from relay.store.queue.once import Answers, Once, Repeat, find_first
 

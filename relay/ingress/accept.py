@@ -6,7 +6,6 @@ The content is changed only so: `Received` (and `Date`, `Message-ID` where absen
 `Bcc` and our own control headers are taken out. Everything else stays byte for byte.
 """
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,30 +13,31 @@ from email.utils import formatdate
 
 from relay import maillog
 from relay.errors import Refused
-from relay.formats.address import domain_of, mailbox_list, sender_allowed
+from relay.formats.address import domain_of
 from relay.formats.headers import (
-    Controls,
     Head,
     Trace,
     assess,
     controls,
-    display,
     outgoing,
     received,
     scan,
 )
 from relay.ingress.backlog import Backlog
 from relay.ingress.disk import Disk
+from relay.ingress.submission import (
+    Submission,
+    check_sender,
+    described,
+    is_header_safe,
+    with_controls,
+)
 from relay.metrics import Metrics
 from relay.model import (
     Account,
-    Credential,
     Envelope,
-    Ingress,
     NewMail,
-    OnUnknown,
     Priority,
-    Recipient,
     lane_of,
     new_pk,
 )
@@ -45,49 +45,6 @@ from relay.store.directory import Directory
 from relay.store.queue.accept import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
 from relay.store.spool import Spool
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
-    none.
-    """
-
-    protocol: str
-    helo: str | None = None
-    ip: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A mail as a client gave it. `sender` is "" for the null reverse-path; addresses are canonical
-    already.
-
-    `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
-    Values that are None are taken from the control headers, then from the defaults. `record` is the
-    JSON object shown in listings.
-    """
-
-    tenant_id: str
-    sender: str
-    recipients: tuple[Recipient, ...]
-    content: bytes
-    ingress: Ingress
-    origin: Origin
-    credential: Credential | None = None
-    account_id: str | None = None
-    id: str | None = None
-    priority: Priority | None = None
-    due_at: float | None = None
-    expires_in_s: float | None = None
-    max_attempts: int | None = None
-    on_unknown: OnUnknown = OnUnknown.RETRY
-    batch_code: str | None = None
-    metadata: str | None = None
-    record: str | None = None
-    ret: str | None = None
-    envid: str | None = None
-    idempotency_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,21 +281,6 @@ class Door:
         )
 
 
-def with_controls(submission: Submission, given: Controls) -> Submission:
-    """Apply the control headers: what they say goes before what the session said."""
-    return replace(
-        submission,
-        id=given.id or submission.id,
-        account_id=given.account or submission.account_id,
-        priority=submission.priority if given.priority is None else given.priority,
-        batch_code=given.batch or submission.batch_code,
-        due_at=given.deliver_at or submission.due_at,
-        expires_in_s=given.expires_in_s or submission.expires_in_s,
-        metadata=given.metadata or submission.metadata,
-        idempotency_key=given.idempotency_key,
-    )
-
-
 def own_key(judged: Judged) -> Once | None:
     """Return the key that a mail alone brings in its header. What else is in it may differ when it
     is sent again: its date, its boundaries.
@@ -355,33 +297,6 @@ def first_pk(answers: Answers) -> str | None:
     return answers[0].pk if isinstance(answers[0], Accepted) else None
 
 
-def check_sender(submission: Submission, head: Head) -> None:
-    """Raise Refused when the credential may not send as the envelope's sender or as an author in
-    From.
-    """
-    patterns = submission.credential.senders if submission.credential else ("*",)
-    if "*" in patterns:
-        return
-    claimed = [submission.sender] if submission.sender else []
-    for address in [*claimed, *authors(head)]:
-        if not sender_allowed(address, patterns):
-            raise Refused(
-                f"this login may not send as <{address}>",
-                reason="sender not allowed",
-                code=550,
-                enhanced="5.7.1",
-            )
-
-
-def is_header_safe(text: str) -> bool:
-    return text.isascii() and text.isprintable()
-
-
-def authors(head: Head) -> list[str]:
-    """Return the addresses in every From field (RFC 5322 §3.6.2 allows several authors)."""
-    return [box.address for field in head.all("From") for box in mailbox_list(field)]
-
-
 def has_route(accounts: Sequence[Account], sender_domain: str) -> bool:
     return any(not a.sender_domains or sender_domain in a.sender_domains for a in accounts)
 
@@ -390,16 +305,3 @@ def first_of(accounts: Sequence[Account], allowed: Sequence[str]) -> Account | N
     """Return the account that a login's mail leaves by, None where the login is bound to none."""
     bound = [a for a in accounts if a.id in allowed]
     return min(bound, key=lambda a: a.rank, default=None)
-
-
-def described(head: Head, submission: Submission) -> str:
-    """Describe a mail that came as bytes, in the words of add-messages."""
-    summary = display(head)
-    return json.dumps(
-        {
-            "from": summary.sender or submission.sender,
-            "to": [r.address for r in submission.recipients],
-            "cc": summary.cc,
-            "subject": summary.subject,
-        }
-    )

@@ -4,7 +4,7 @@ import pytest
 
 from admin_api.drafts import Desk, submission_of
 from relay.errors import Refused
-from relay.ingress.accept import Origin
+from relay.ingress.submission import Origin
 from relay.model import Ingress, Priority
 from tests.api.serving import Message
 

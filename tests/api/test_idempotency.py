@@ -5,7 +5,7 @@ from typing import Any
 
 import httpx
 
-from relay.ingress.accept import Origin, Submission
+from relay.ingress.submission import Origin, Submission
 from relay.model import Credential, Ingress, Recipient, SecretKind
 from relay.store.queue import once
 from relay.store.spool import Spool

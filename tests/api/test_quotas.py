@@ -8,9 +8,10 @@ import httpx
 import pytest
 
 from relay.errors import OverQuota
-from relay.ingress.accept import Door, Origin, Submission
+from relay.ingress.accept import Door
 from relay.ingress.backlog import Backlog
 from relay.ingress.smtp.replies import reply_for
+from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Recipient
 from relay.store.spool import Spool
 from tests.api.serving import Api, Message

@@ -17,7 +17,8 @@ from relay.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from relay.ingress.accept import Door, Submission
+from relay.ingress.accept import Door
+from relay.ingress.submission import Submission
 from relay.store.queue.accept import Accepted
 from tests.api.serving import MAIN_ACCOUNT, SETTINGS, Api, Message, close, open_tenant, serve
 

@@ -8,7 +8,7 @@ import pytest
 
 from relay.app import Node
 from relay.config import Config, ensure_secrets
-from relay.ingress.accept import Origin, Submission
+from relay.ingress.submission import Origin, Submission
 from relay.model import Account, Ingress, Recipient, State, Tenant
 from relay.store.messages import MessageView
 from relay.store.queue.accept import Accepted

@@ -11,7 +11,7 @@ from typing import NoReturn
 from relay import maillog
 from relay.errors import Refused, Temporary
 from relay.formats.address import sender_allowed
-from relay.ingress.accept import Door, Origin, Submission
+from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, Login
 from relay.ingress.smtp import sasl
 from relay.ingress.smtp.connection import Connection
@@ -21,6 +21,7 @@ from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
 from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
 from relay.ingress.smtp.tls import Certificate
+from relay.ingress.submission import Origin, Submission
 from relay.metrics import Metrics
 from relay.model import Credential, Ingress, Recipient
 
