@@ -1,0 +1,123 @@
+"""What each part of a node is told of the settings: one function a part."""
+
+import time
+from importlib.metadata import version
+
+from relay.config import Config
+from relay.dispatch.loop import DispatchSettings
+from relay.dispatch.pool import PoolSettings
+from relay.dispatch.retry import RetryPolicy
+from relay.errors import ConfigError
+from relay.ingress.accept import DoorSettings
+from relay.ingress.disk import Disk
+from relay.ingress.smtp import Endpoint, SmtpSettings
+from relay.reports.guard import Reach
+from relay.reports.post import CallSettings
+from relay.reports.reporter import ReportSettings
+
+
+def key_text(config: Config) -> str:
+    if config.encryption_key is None:
+        raise ConfigError("encryption_key: a key is needed to seal the passwords of accounts")
+    return config.encryption_key.get_secret_value()
+
+
+def retry_policy(config: Config) -> RetryPolicy:
+    return RetryPolicy(tuple(config.retry.waits_s), config.retry.jitter, config.retry.lifetime_s)
+
+
+def door_settings(config: Config) -> DoorSettings:
+    return DoorSettings(
+        host_name=config.smtp.hostname,
+        max_message_bytes=config.limits.max_message_bytes,
+        max_header_bytes=config.smtp.max_header_bytes,
+        max_header_fields=config.smtp.max_header_fields,
+        max_hops=config.smtp.max_hops,
+        genro=config.compat == "genro",
+        max_waiting=config.limits.max_waiting_per_tenant,
+    )
+
+
+def disk_of(config: Config) -> Disk:
+    path = config.database.sqlite_path
+    return Disk(path.parent if path else None, config.limits.min_free_disk_bytes, time.monotonic)
+
+
+def smtp_settings(config: Config) -> SmtpSettings:
+    smtp = config.smtp
+    plain = [Endpoint(a.host, a.port, smtp.needs_tls(a)) for a in smtp.listen]
+    wrapped = [Endpoint(a.host, a.port, False, implicit_tls=True) for a in smtp.tls_listen]
+    return SmtpSettings(
+        host_name=smtp.hostname,
+        endpoints=(*plain, *wrapped),
+        tls_cert=smtp.tls_cert,
+        tls_key=smtp.tls_key,
+        max_message_bytes=config.limits.max_message_bytes,
+        max_connections=smtp.max_connections,
+        max_connections_per_ip=smtp.max_connections_per_ip,
+        max_recipients=smtp.max_recipients,
+        idle_timeout_s=smtp.idle_timeout_s,
+        session_timeout_s=smtp.session_timeout_s,
+        min_rate_bytes_s=smtp.min_rate_bytes_s,
+        min_rate_grace_s=smtp.min_rate_grace_s,
+        max_commands=smtp.max_commands,
+        max_errors=smtp.max_errors,
+        max_auth_failures=smtp.max_auth_failures,
+        share_ports=config.workers > 1,
+    )
+
+
+def pool_settings(config: Config) -> PoolSettings:
+    upstream = config.upstream
+    return PoolSettings(
+        helo_name=upstream.helo_name,
+        connect_timeout_s=upstream.connect_timeout_s,
+        command_timeout_s=upstream.command_timeout_s,
+        data_timeout_s=upstream.data_timeout_s,
+        min_rate_bytes_s=upstream.min_rate_bytes_s,
+        idle_s=upstream.idle_s,
+        max_age_s=upstream.max_age_s,
+        probe_after_s=upstream.probe_after_s,
+    )
+
+
+def call_settings(config: Config) -> CallSettings:
+    listens = (config.http.listen, *config.smtp.listen, *config.smtp.tls_listen)
+    return CallSettings(
+        reach=Reach(
+            networks=config.callback.allowed_networks,
+            loopback=all(listen.is_loopback for listen in listens),
+        ),
+        timeout_s=config.callback.timeout_s,
+        max_answer_bytes=config.callback.max_answer_bytes,
+        max_connections=config.callback.concurrency,
+        user_agent=f"Pillarbox/{version('pillarbox')}",
+    )
+
+
+def report_settings(config: Config) -> ReportSettings:
+    callback = config.callback
+    return ReportSettings(
+        interval_s=callback.interval_s,
+        poll_s=callback.poll_s,
+        max_events=callback.max_events,
+        max_bytes=callback.max_bytes,
+        max_calls=callback.max_calls,
+        concurrency=callback.concurrency,
+        retry_waits_s=tuple(callback.retry_waits_s),
+        give_up_s=callback.give_up_s,
+    )
+
+
+def dispatch_settings(config: Config) -> DispatchSettings:
+    dispatch = config.dispatch
+    first_rest_s, longest_rest_s = dispatch.account_rest_s
+    return DispatchSettings(
+        max_deliveries=dispatch.max_deliveries,
+        memory_bytes=dispatch.memory_bytes,
+        memory_messages=max(dispatch.handover_messages, dispatch.max_deliveries),
+        hands_over=dispatch.handover_messages > 0 and not dispatch.tick_s,
+        tick_s=dispatch.tick_s,
+        first_rest_s=first_rest_s,
+        longest_rest_s=longest_rest_s,
+    )

@@ -1,0 +1,78 @@
+"""The database of the settings, and the stores that stand on it."""
+
+import time
+from dataclasses import dataclass
+
+from relay.config import Config
+from relay.crypto import Keyring
+from relay.store.accounts import AccountStore
+from relay.store.batches import BatchStore
+from relay.store.command_log import CommandLog
+from relay.store.credentials import CredentialStore
+from relay.store.database import Database
+from relay.store.directory import Directory
+from relay.store.events import EventStore
+from relay.store.instance import InstanceStore
+from relay.store.messages import MessageStore
+from relay.store.migrate import migrate
+from relay.store.outbox import Outbox
+from relay.store.postgres import open_postgres
+from relay.store.retention import RetentionStore
+from relay.store.sqlite import open_sqlite
+from relay.store.tenants import TenantStore
+
+
+async def open_database(config: Config) -> Database:
+    """Open, check and migrate the database of the settings."""
+    path = config.database.sqlite_path
+    if path is not None:
+        database: Database = await open_sqlite(path)
+    else:
+        database = await open_postgres(
+            config.database.url.get_secret_value(),
+            pool_size=config.database.pool_size,
+            timeout_s=config.database.command_timeout_s,
+        )
+    try:
+        await migrate(database)
+        return database
+    except BaseException:
+        await database.close()
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The stores of one opened database."""
+
+    tenants: TenantStore
+    accounts: AccountStore
+    credentials: CredentialStore
+    messages: MessageStore
+    batches: BatchStore
+    retention: RetentionStore
+    command_log: CommandLog
+    instance: InstanceStore
+    events: EventStore
+    outbox: Outbox
+    directory: Directory
+
+
+def open_stores(database: Database, keyring: Keyring) -> Stores:
+    tenants = TenantStore(database, keyring)
+    accounts = AccountStore(database, keyring)
+    credentials = CredentialStore(database)
+    directory = Directory(database, tenants, accounts, credentials, time.monotonic)
+    return Stores(
+        tenants,
+        accounts,
+        credentials,
+        MessageStore(database),
+        BatchStore(database),
+        RetentionStore(database),
+        CommandLog(database),
+        InstanceStore(database, keyring),
+        EventStore(database),
+        Outbox(database),
+        directory,
+    )
