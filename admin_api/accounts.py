@@ -3,7 +3,13 @@
 from admin_api import cursors
 from admin_api.problems import Answer, not_found
 from admin_api.routes import Access, Call, Route, shown
-from admin_api.schemas.account import AccountInput, AccountOutput, Accounts
+from admin_api.schemas.account import (
+    AccountInput,
+    AccountOutput,
+    Accounts,
+    Verified,
+    VerifyStep,
+)
 from admin_api.schemas.model import OfTenant, Ok, TenantPage
 from admin_api.services import Services
 from relay.model import Account, TlsMode
@@ -36,6 +42,18 @@ async def delete_account(services: Services, call: Call) -> Answer:
     if not await services.accounts.delete(query.tenant_id, call.path["id"]):
         raise not_found("account")
     return Answer({"ok": True})
+
+
+async def verify_account(services: Services, call: Call) -> Answer:
+    query = call.read_query(OfTenant)
+    call.caller.check(query.tenant_id)
+    account = await services.accounts.find(query.tenant_id, call.path["id"])
+    if account is None:
+        raise not_found("account")
+    steps = await services.verifier.verify(account)
+    shown_steps = [VerifyStep(step=s.step, ok=s.ok, detail=s.detail) for s in steps]
+    answer = Verified(ok=all(s.ok is not False for s in steps), steps=shown_steps)
+    return Answer(shown(answer, omit=_SOMETIMES))
 
 
 def tls_of(given: AccountInput) -> TlsMode:
@@ -88,6 +106,16 @@ ROUTES = (
         "List a tenant's accounts, without their secrets",
         answer=Accounts,
         query=TenantPage,
+    ),
+    Route(
+        "POST",
+        "/account/{id}/verify",
+        verify_account,
+        Access.TENANT,
+        "Connect, secure and log in as the account does; say what each step came to",
+        answer=Verified,
+        query=OfTenant,
+        failures={404: "No such account of this tenant"},
     ),
     Route(
         "DELETE",

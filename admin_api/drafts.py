@@ -15,8 +15,8 @@ from hashlib import blake2b
 from pydantic import ValidationError
 
 from admin_api import strict_json
-from admin_api.schemas.message import HORIZON_S, HeaderValue, Message, RawQuery
-from admin_api.schemas.model import known_fields
+from admin_api.schemas.message import HeaderValue, Message, RawQuery
+from admin_api.schemas.model import HORIZON_S, known_fields
 from relay.errors import Refused
 from relay.formats.address import Mailbox, mailbox, mailbox_list
 from relay.formats.compose import Draft, compose
@@ -82,6 +82,7 @@ def raw_submission(query: RawQuery, tenant_id: str, content: bytes, desk: Desk) 
         priority=priority_of(query.priority, desk.default_priority),
         due_at=_due_at(query.deferred_ts, desk.now),
         expires_in_s=query.expires_in_s,
+        max_attempts=query.max_attempts,
         on_unknown=query.on_unknown,
         batch_code=query.batch_code,
         metadata=_given_metadata(query.metadata),
@@ -128,6 +129,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         priority=priority_of(message.priority, desk.default_priority),
         due_at=_due_at(message.deferred_ts, desk.now),
         expires_in_s=message.expires_in_s,
+        max_attempts=message.max_attempts,
         on_unknown=message.on_unknown,
         batch_code=message.batch_code,
         metadata=_metadata(message.metadata),

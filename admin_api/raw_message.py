@@ -6,6 +6,7 @@ from admin_api.add_messages import Outcome, answer_of, desk_of, remembered
 from admin_api.drafts import raw_submission
 from admin_api.idempotency import ONCE, give, keyed, repeat
 from admin_api.problems import Answer, Problem
+from admin_api.rejections import rejection_of, tell_of
 from admin_api.routes import Access, Call, Route
 from admin_api.schemas.message import Added, RawQuery
 from admin_api.services import Services
@@ -27,6 +28,7 @@ async def add_raw(services: Services, call: Call) -> Answer:
     try:
         submission = raw_submission(query, tenant_id, call.body, desk_of(services, call))
     except Refused as refused:
+        await tell_of(services.events, [rejection_of(tenant_id, query.id, refused)])
         return answer_of([Outcome(query.id, refused)], None)
 
     def compose(answers: Answers) -> str | None:
@@ -36,7 +38,10 @@ async def add_raw(services: Services, call: Call) -> Answer:
     given = await services.uncut.run(giving)
     if isinstance(given, Repeat):
         return repeat(given)
-    return answer_of([Outcome(submission.id, given[0])], None)
+    verdict = given[0]
+    if isinstance(verdict, Refused):
+        await tell_of(services.events, [rejection_of(tenant_id, query.id, verdict)])
+    return answer_of([Outcome(submission.id, verdict)], None)
 
 
 ROUTES = (

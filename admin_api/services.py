@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.uncut import Uncut
+from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
@@ -79,6 +80,7 @@ class Services:
     events: EventStore
     outbox: Outbox
     metrics: Metrics
+    verifier: Verifier
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]
     why_waiting: Callable[[str], str | None]

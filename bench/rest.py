@@ -1,4 +1,4 @@
-"""Pillarbox by REST: `add-messages` with one message a call, and with fifty.
+"""Pillarbox by REST: `add-messages` with one message a call, with fifty, with a hundred.
 
     python -m bench.rest [--runs 3] [-n 3000] [--size 4096] [--database postgres]
 
@@ -25,7 +25,7 @@ from bench.figures import head, percentile_ms, row, shown
 from bench.pillarbox import ACCOUNT, TENANT, Pillarbox
 from bench.relays import Relay, pillarbox
 
-BATCHES = (1, 50)
+BATCHES = (1, 50, 100)
 CONNECTIONS = 20
 CALL_S = 60
 LINE = "x" * 74 + "\n"

@@ -94,6 +94,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         events=node.stores.events,
         outbox=node.stores.outbox,
         metrics=node.metrics,
+        verifier=node.verifier,
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
         why_waiting=node.dispatcher.why_waiting,

@@ -104,6 +104,8 @@ class Tenant:
     bounce_return_path: str | None = None
     dsn: str | None = None
     suppression: str | None = None
+    max_attempts: int | None = None
+    expires_in_s: float | None = None
     suspended_batches: tuple[str, ...] = ()
     created_at: float = 0.0
     updated_at: float = 0.0
@@ -146,6 +148,8 @@ class Account:
     imap_password: str | None = field(default=None, repr=False)
     imap_folder: str | None = None
     imap_ssl: bool | None = None
+    max_attempts: int | None = None
+    expires_in_s: float | None = None
     version: int = 1
     created_at: float = 0.0
     updated_at: float = 0.0

@@ -6,8 +6,10 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from admin_api.schemas.model import (
+    Attempts,
     Count,
     Flag,
+    Lifetime,
     Model,
     Name,
     Ok,
@@ -85,6 +87,10 @@ class AccountSettings(Model):
     sender_domains: list[Domain] = Field(default_factory=list)
     """The senders' domains that it carries when no account is named; empty: all."""
     rewrite_from: Address | None = None
+    max_attempts: Attempts | None = None
+    """How often its mail is tried, where the mail does not say; a tenant's applies after this."""
+    expires_in_s: Lifetime | None = None
+    """Age at which its mail is given up, likewise."""
     is_pec_account: Flag = False
     imap_host: Host | None = None
     imap_port: Port | None = None
@@ -116,6 +122,20 @@ class AccountOutput(AccountSettings):
     """In effect."""
     created_at: float
     updated_at: float
+
+
+class VerifyStep(Model):
+    step: str
+    """`connect`, `ehlo`, `tls`, `auth`, in the order in which they are taken."""
+    ok: bool | None
+    """null where the step was not taken: it is not asked for, or an earlier one failed."""
+    detail: str
+
+
+class Verified(Ok):
+    """`ok` is false when a step failed."""
+
+    steps: list[VerifyStep]
 
 
 class Accounts(Ok):

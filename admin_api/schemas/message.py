@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from admin_api.schemas.model import (
+    HORIZON_S,
+    Attempts,
+    Lifetime,
     Model,
     Number,
     Ok,
@@ -15,8 +18,6 @@ from admin_api.schemas.model import (
     Whole,
 )
 from relay.model import OnUnknown
-
-HORIZON_S = 366 * 86_400
 
 ClientId = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 BatchCode = Annotated[Text, StringConstraints(min_length=1, max_length=64)]
@@ -76,8 +77,10 @@ class Message(Model):
     batch_code: BatchCode | None = None
     metadata: dict[str, object] | None = None
     """Comes back in every event; at most 8,192 bytes."""
-    expires_in_s: Annotated[Number, Field(gt=0, le=HORIZON_S)] | None = None
+    expires_in_s: Lifetime | None = None
     """Age at which it is given up."""
+    max_attempts: Attempts | None = None
+    """How often each recipient is tried before it is given up."""
     on_unknown: OnUnknown = OnUnknown.RETRY
     """What to do when the upstream's answer to the whole mail was lost: send again, or only report.
     """
@@ -122,6 +125,7 @@ class RawQuery(Model):
     deferred_ts: Seconds | None = None
     batch_code: BatchCode | None = None
     expires_in_s: Annotated[float, Field(gt=0, le=HORIZON_S)] | None = None
+    max_attempts: Annotated[int, Field(ge=1, le=10_000)] | None = None
     on_unknown: OnUnknown = OnUnknown.RETRY
     metadata: str | None = None
     """A JSON object."""

@@ -23,6 +23,7 @@ from relay.formats.characters import has_forbidden
 
 TEXT_MAX_CHARS = 10_000
 NUMBER_MAX = 2**53 - 1  # the largest that JSON readers agree on (RFC 8259 §6)
+HORIZON_S = 366 * 86_400
 
 
 class Model(BaseModel):
@@ -58,6 +59,8 @@ Port = Annotated[int, Field(ge=1, le=65_535, strict=True)]
 Number = Annotated[float, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Seconds = Annotated[float, Field(ge=0, le=NUMBER_MAX)]
+Lifetime = Annotated[float, Field(gt=0, le=HORIZON_S, strict=True)]
+Attempts = Annotated[int, Field(ge=1, le=10_000, strict=True)]
 Limit = Annotated[int, Field(ge=1, le=10_000)]
 Cursor = Annotated[str, StringConstraints(max_length=1024)]
 

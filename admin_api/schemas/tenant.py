@@ -8,8 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from admin_api.schemas.model import (
     NUMBER_MAX,
+    Attempts,
     Count,
     Flag,
+    Lifetime,
     Model,
     Number,
     Ok,
@@ -105,6 +107,10 @@ class TenantSettings(Model):
     bounce_return_path: Text | None = None
     dsn: Text | None = None
     suppression: Text | None = None
+    max_attempts: Attempts | None = None
+    """How often mail is tried, where neither it nor the account it names says so."""
+    expires_in_s: Lifetime | None = None
+    """Age at which mail is given up, likewise."""
 
 
 class TenantFields(TenantSettings):

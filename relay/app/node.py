@@ -28,6 +28,7 @@ from relay.dispatch.loop import Dispatcher
 from relay.dispatch.pool import Pool
 from relay.dispatch.results import Results
 from relay.dispatch.settler import Settler
+from relay.dispatch.verify import Verifier
 from relay.dispatch.ways import Ways
 from relay.errors import RelayError
 from relay.ingress.accept import Door
@@ -71,6 +72,7 @@ class Node:
         self.orders = OrderStore(self.spool)
         self._place = place
         self._pool = Pool(pool_settings(config))
+        self.verifier = Verifier(pool_settings(config))
         self._build_dispatch()
         self._reporter = Reporter(
             self.spool,

@@ -9,6 +9,7 @@ from relay.dispatch.pool import PoolSettings
 from relay.dispatch.retry import RetryPolicy
 from relay.errors import ConfigError
 from relay.ingress.accept import DoorSettings
+from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpSettings
 from relay.reports.guard import Reach
@@ -34,7 +35,9 @@ def door_settings(config: Config) -> DoorSettings:
         max_header_fields=config.smtp.max_header_fields,
         max_hops=config.smtp.max_hops,
         genro=config.compat == "genro",
-        max_waiting=config.limits.max_waiting_per_tenant,
+        waiting=Bounds(
+            config.limits.max_waiting_per_tenant, config.limits.max_waiting_bytes_per_tenant
+        ),
     )
 
 

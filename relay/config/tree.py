@@ -125,6 +125,8 @@ class Limits(Section):
     """Free space under which new mail is answered 452 4.3.1."""
     max_waiting_per_tenant: Size = 0
     """Messages of one tenant that are not final; more is answered 452 4.3.1 or 429; 0: any."""
+    max_waiting_bytes_per_tenant: Size = 0
+    """Bytes of one tenant's messages that are not final; more is answered alike; 0: any."""
 
 
 class Retry(Section):

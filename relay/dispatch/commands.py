@@ -30,6 +30,19 @@ class Extensions:
     pipelining: bool = False
     enhanced: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name what is offered as EHLO does."""
+        offered = {
+            "SIZE": self.size is not None,
+            "8BITMIME": self.eight_bit,
+            "SMTPUTF8": self.smtputf8,
+            "DSN": self.dsn,
+            "PIPELINING": self.pipelining,
+            "ENHANCEDSTATUSCODES": self.enhanced,
+        }
+        return tuple(name for name, is_offered in offered.items() if is_offered)
+
 
 @dataclass(frozen=True, slots=True)
 class Offer:

@@ -85,6 +85,13 @@ class Session(asyncio.Protocol):
         """True after a complete reply to the last command, with nothing unread or uncalled for."""
         return self._lost is None and not self._is_stray and self._parser.is_empty
 
+    @property
+    def tls_version(self) -> str | None:
+        """Name the version of TLS in use; None: in clear."""
+        connection = self._transport.get_extra_info("ssl_object")
+        version: str | None = connection.version() if connection else None
+        return version
+
     async def offer(self, mail: Offer, before_data: BeforeData) -> list[Outcome]:
         """Offer the mail; one Outcome per recipient, in order.
 

@@ -8,11 +8,11 @@ The content is changed only so: `Received` (and `Date`, `Message-ID` where absen
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 
 from relay import maillog
-from relay.errors import Refused
+from relay.errors import OverQuota, Refused
 from relay.formats.address import domain_of
 from relay.formats.headers import (
     Head,
@@ -23,7 +23,7 @@ from relay.formats.headers import (
     received,
     scan,
 )
-from relay.ingress.backlog import Backlog
+from relay.ingress.backlog import Backlog, Bounds
 from relay.ingress.disk import Disk
 from relay.ingress.submission import (
     Submission,
@@ -31,6 +31,7 @@ from relay.ingress.submission import (
     described,
     is_header_safe,
     with_controls,
+    with_measures,
 )
 from relay.metrics import Metrics
 from relay.model import (
@@ -49,9 +50,7 @@ from relay.store.spool import Spool
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`genro` adds the client's id to the mail as `X-Genro-Mail-ID`; `max_waiting` is for each
-    tenant, 0: any number.
-    """
+    """`genro` adds the client's id as `X-Genro-Mail-ID`; `waiting` bounds a tenant's queue."""
 
     host_name: str
     max_message_bytes: int
@@ -59,7 +58,7 @@ class DoorSettings:
     max_header_fields: int
     max_hops: int
     genro: bool = False
-    max_waiting: int = 0
+    waiting: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class Door:
         self._metrics = metrics
         self._disk = disk
         self._settings = settings
-        self._backlog = Backlog(spool.database, settings.max_waiting, time.monotonic)
+        self._backlog = Backlog(spool.database, settings.waiting, time.monotonic)
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -133,6 +132,13 @@ class Door:
         """Raise StoreFull when the database's disk is below its watermark."""
         self._disk.check()
 
+    def check_room(self, tenant_id: str) -> None:
+        """Raise what is known to stand against the tenant's next mail before its content is sent:
+        StoreFull, OverQuota.
+        """
+        self._disk.check()
+        self._backlog.check(tenant_id)
+
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
         self.check_disk()
         now = self._spool.now()
@@ -150,7 +156,9 @@ class Door:
                 submission = with_controls(submission, controls(head, now))
                 check_sender(submission, head)
             account = await self._account(submission)
-            await self._backlog.enter(submission.tenant_id)
+            await self._backlog.enter(submission.tenant_id, len(submission.content))
+            tenant = await self._directory.tenant(submission.tenant_id)
+            submission = with_measures(submission, account, tenant)
             return Candidate(submission, self._new_mail(submission, head, account, now))
         except Refused as refused:
             return Candidate(submission, refused)
@@ -262,6 +270,8 @@ class Door:
         )
 
     def _tell(self, submission: Submission, answer: Accepted | Refused, duration_s: float) -> None:
+        if isinstance(answer, OverQuota):
+            self._backlog.note(submission.tenant_id, answer)
         if isinstance(answer, Refused):
             maillog.refused(
                 tenant=submission.tenant_id,

@@ -6,52 +6,98 @@ took since is added. Nodes that count at the same time may together take a littl
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from relay.errors import OverQuota
 from relay.store.database import Database
 
 COUNT_EVERY_S = 2.0
+# Counting takes this share of the time at most, however much waits.
+COUNTING_SHARE = 0.05
 COME_AGAIN_S = 60.0
 MOST_TENANTS = 10_000
+ANY = 2**53
 
 COUNT = """
-SELECT COUNT(*) AS mails FROM (
-    SELECT pk FROM messages WHERE tenant_id = $1 AND final_at IS NULL LIMIT $2) AS waiting
+SELECT COUNT(*) AS mails, CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS size_bytes FROM (
+    SELECT size_bytes FROM messages WHERE tenant_id = $1 AND final_at IS NULL LIMIT $2) AS waiting
 """
+
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What may wait of one tenant; 0: any number."""
+
+    messages: int = 0
+    size_bytes: int = 0
 
 
 @dataclass(slots=True)
 class Known:
-    waiting: int
+    messages: int
+    size_bytes: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    error: OverQuota
     until: float
 
 
 class Backlog:
-    def __init__(self, database: Database, most: int, clock: Callable[[], float]) -> None:
-        """`most` messages of a tenant may wait; 0: any number."""
+    def __init__(self, database: Database, bounds: Bounds, clock: Callable[[], float]) -> None:
         self._database = database
-        self._most = most
+        self._bounds = bounds
         self._clock = clock
         self._known: dict[str, Known] = {}
+        self._refusals: dict[str, Refusal] = {}
 
-    async def enter(self, tenant_id: str) -> None:
+    async def enter(self, tenant_id: str, size_bytes: int) -> None:
         """Count one more mail. Raises OverQuota when there is no room for it."""
-        if not self._most:
+        if self._bounds == Bounds():
             return
         known = await self._look(tenant_id)
-        if known.waiting >= self._most:
+        if self._is_over(known.messages + 1, known.size_bytes + size_bytes):
             raise OverQuota(
                 "too much mail of this tenant is waiting", wait_s=COME_AGAIN_S, enhanced="4.3.1"
             )
-        known.waiting += 1
+        known.messages += 1
+        known.size_bytes += size_bytes
+
+    def note(self, tenant_id: str, error: OverQuota) -> None:
+        """Remember for a moment that a tenant's mail was refused, so that the next need not be
+        taken in whole to be refused too.
+        """
+        until = self._clock() + min(error.wait_s, COUNT_EVERY_S)
+        keep(self._refusals, tenant_id, Refusal(error, until))
+
+    def check(self, tenant_id: str) -> None:
+        """Raise OverQuota when a mail of the tenant was refused a moment ago."""
+        refusal = self._refusals.get(tenant_id)
+        if refusal is not None and refusal.until > self._clock():
+            raise refusal.error
+
+    def _is_over(self, messages: int, size_bytes: int) -> bool:
+        most = self._bounds
+        return messages > (most.messages or ANY) or size_bytes > (most.size_bytes or ANY)
 
     async def _look(self, tenant_id: str) -> Known:
         known = self._known.get(tenant_id)
         if known is not None and known.until > self._clock():
             return known
-        rows = await self._database.fetch(COUNT, tenant_id, self._most)
-        if len(self._known) >= MOST_TENANTS:
-            self._known.clear()
-        known = Known(rows[0]["mails"], self._clock() + COUNT_EVERY_S)
-        self._known[tenant_id] = known
+        began_at = self._clock()
+        row = (await self._database.fetch(COUNT, tenant_id, self._bounds.messages or ANY))[0]
+        now = self._clock()
+        until = now + max(COUNT_EVERY_S, (now - began_at) / COUNTING_SHARE)
+        known = Known(row["mails"], row["size_bytes"], until)
+        keep(self._known, tenant_id, known)
         return known
+
+
+def keep(shelf: dict[str, V], tenant_id: str, value: V) -> None:
+    if len(shelf) >= MOST_TENANTS:
+        shelf.clear()
+    shelf[tenant_id] = value

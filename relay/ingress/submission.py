@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from relay.errors import Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
-from relay.model import Credential, Ingress, OnUnknown, Priority, Recipient
+from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,22 @@ def with_controls(submission: Submission, given: Controls) -> Submission:
         metadata=given.metadata or submission.metadata,
         idempotency_key=given.idempotency_key,
     )
+
+
+def with_measures(
+    submission: Submission, account: Account | None, tenant: Tenant | None
+) -> Submission:
+    """Take how often and how long it is tried from the account, else from the tenant, where the
+    mail itself does not say.
+    """
+    most, age_s = submission.max_attempts, submission.expires_in_s
+    for given in (account, tenant):
+        if given is not None:
+            most = given.max_attempts if most is None else most
+            age_s = given.expires_in_s if age_s is None else age_s
+    if (most, age_s) == (submission.max_attempts, submission.expires_in_s):
+        return submission
+    return replace(submission, max_attempts=most, expires_in_s=age_s)
 
 
 def check_sender(submission: Submission, head: Head) -> None:

@@ -18,10 +18,11 @@ INSERT INTO accounts (tenant_id, id, host, port, username, password, use_tls, tl
     max_connections,
     max_messages_per_connection, weight, rank, sender_domains, rewrite_from, is_pec_account,
     imap_host, imap_port,
-    imap_user, imap_password, imap_folder, imap_ssl, created_at, updated_at, version)
+    imap_user, imap_password, imap_folder, imap_ssl, created_at, updated_at, max_attempts,
+    expires_in_s, version)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23, $24,
-    $25, $26, $27, $28, $29, $30, $31, $32, $32, 1)
+    $25, $26, $27, $28, $29, $30, $31, $32, $32, $33, $34, 1)
 ON CONFLICT (tenant_id, id) DO UPDATE SET host = $3, port = $4, username = $5, password = $6,
     use_tls = $7, tls = $8,
     tls_given = $9, verify = $10, ca_file = $11, kind = $12, ttl = $13, limit_per_minute = $14,
@@ -31,7 +32,8 @@ ON CONFLICT (tenant_id, id) DO UPDATE SET host = $3, port = $4, username = $5, p
     = $24,
     is_pec_account = $25, imap_host = $26, imap_port = $27, imap_user = $28, imap_password = $29,
     imap_folder = $30,
-    imap_ssl = $31, updated_at = $32, version = accounts.version + 1
+    imap_ssl = $31, updated_at = $32, max_attempts = $33, expires_in_s = $34,
+    version = accounts.version + 1
 """
 DELETE = "DELETE FROM accounts WHERE tenant_id = $1 AND id = $2 RETURNING id"
 
@@ -108,6 +110,8 @@ class AccountStore:
             account.imap_folder,
             account.imap_ssl,
             now,
+            account.max_attempts,
+            account.expires_in_s,
         )
 
     def _account(self, row: Row) -> Account:
@@ -143,6 +147,8 @@ class AccountStore:
             imap_password=self._open(row, "imap_password"),
             imap_folder=row["imap_folder"],
             imap_ssl=optional_bool(row["imap_ssl"]),
+            max_attempts=row["max_attempts"],
+            expires_in_s=row["expires_in_s"],
             version=row["version"],
             created_at=row["created_at"],
             updated_at=row["updated_at"],

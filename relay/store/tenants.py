@@ -17,14 +17,14 @@ INSERT INTO tenants (id, name, active, weight, client_base_url, client_sync_path
     client_attachment_path, client_auth,
     callback_secret, rate_limits, large_file_config, keep_content_days, bounce_return_path, dsn,
     suppression,
-    created_at, updated_at, suspended_batches)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, '[]')
+    created_at, updated_at, max_attempts, expires_in_s, suspended_batches)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, '[]')
 ON CONFLICT (id) DO UPDATE SET name = $2, active = $3, weight = $4, client_base_url = $5,
     client_sync_path = $6,
     client_attachment_path = $7, client_auth = $8, callback_secret = $9, rate_limits = $10,
     large_file_config = $11,
     keep_content_days = $12, bounce_return_path = $13, dsn = $14, suppression = $15, updated_at =
-    $17
+    $17, max_attempts = $18, expires_in_s = $19
 RETURNING created_at
 """
 ADD_KEY = (
@@ -165,6 +165,8 @@ class TenantStore:
             tenant.suppression,
             now,
             now,
+            tenant.max_attempts,
+            tenant.expires_in_s,
         )
 
     def _tenant(self, row: Row) -> Tenant:
@@ -187,6 +189,8 @@ class TenantStore:
             bounce_return_path=row["bounce_return_path"],
             dsn=row["dsn"],
             suppression=row["suppression"],
+            max_attempts=row["max_attempts"],
+            expires_in_s=row["expires_in_s"],
             suspended_batches=tuple(json.loads(row["suspended_batches"])),
             created_at=row["created_at"],
             updated_at=row["updated_at"],

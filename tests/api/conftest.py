@@ -11,7 +11,10 @@ from admin_api.probes import QueueGauges, Readiness
 from admin_api.services import Services
 from admin_api.uncut import Uncut
 from relay.crypto import Keyring
+from relay.dispatch.pool import PoolSettings
+from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door, DoorSettings
+from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
@@ -49,7 +52,7 @@ def door_settings() -> DoorSettings:
         max_header_bytes=102_400,
         max_header_fields=1000,
         max_hops=50,
-        max_waiting=2000,
+        waiting=Bounds(messages=2000),
     )
 
 
@@ -87,6 +90,7 @@ def services(db: Database, spool: Spool) -> Services:
         events=EventStore(db),
         outbox=Outbox(db),
         metrics=metrics,
+        verifier=Verifier(PoolSettings("relay.test")),
         wake=lambda _tenant_id: None,
         accounts_in_trouble=list,
         why_waiting=lambda _lane: None,

@@ -9,7 +9,7 @@ import pytest
 
 from relay.errors import OverQuota
 from relay.ingress.accept import Door
-from relay.ingress.backlog import Backlog
+from relay.ingress.backlog import Backlog, Bounds
 from relay.ingress.smtp.replies import reply_for
 from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Recipient
@@ -109,19 +109,45 @@ async def test_an_smtp_client_is_told_to_come_back(
 
 async def test_only_so_much_may_wait(api: Api, acme: httpx.AsyncClient, spool: Spool) -> None:
     now = [0.0]
-    backlog = Backlog(api.services.database, 3, lambda: now[0])
+    backlog = Backlog(api.services.database, Bounds(messages=3), lambda: now[0])
     await put(spool)
     for _ in range(2):
-        await backlog.enter("acme")
+        await backlog.enter("acme", 1)
     with pytest.raises(OverQuota) as refused:
-        await backlog.enter("acme")
+        await backlog.enter("acme", 1)
     assert reply_for(refused.value).startswith("452 4.3.1 ")
-    await backlog.enter("rival")
+    await backlog.enter("rival", 1)
     now[0] = 10.0
-    await backlog.enter("acme")
+    await backlog.enter("acme", 1)
+
+
+async def test_only_so_many_bytes_may_wait(
+    api: Api, acme: httpx.AsyncClient, spool: Spool, message: Message
+) -> None:
+    now = [0.0]
+    backlog = Backlog(api.services.database, Bounds(size_bytes=10_000), lambda: now[0])
+    await add(acme, message, "m1", body="x" * 4000)
+    await backlog.enter("acme", 5000)
+    with pytest.raises(OverQuota):
+        await backlog.enter("acme", 2000)
+    await backlog.enter("rival", 2000)
+    now[0] = 10.0
+    await backlog.enter("acme", 2000)
+
+
+def test_who_was_refused_a_moment_ago_is_refused_before_the_content_is_sent(api: Api) -> None:
+    now = [0.0]
+    backlog = Backlog(api.services.database, Bounds(), lambda: now[0])
+    backlog.check("acme")
+    backlog.note("acme", OverQuota("enough", wait_s=60, enhanced="4.3.1"))
+    with pytest.raises(OverQuota):
+        backlog.check("acme")
+    backlog.check("rival")
+    now[0] = 10.0
+    backlog.check("acme")
 
 
 async def test_any_number_may_wait_where_no_limit_is_set(api: Api) -> None:
-    backlog = Backlog(api.services.database, 0, lambda: 0.0)
+    backlog = Backlog(api.services.database, Bounds(), lambda: 0.0)
     for _ in range(100):
-        await backlog.enter("acme")
+        await backlog.enter("acme", 10**9)

@@ -352,3 +352,29 @@ async def test_due_mail_that_is_not_sent_says_why(relay: Relay) -> None:
             return why(lane) == "no account can carry this mail"
 
         await until(has_no_account)
+
+
+@pytest.mark.parametrize("whose", ["message", "account", "tenant"])
+async def test_how_often_it_is_tried_is_said_by_the_mail_its_account_or_its_tenant(
+    relay: Relay, whose: str
+) -> None:
+    async with FakeUpstream(on={"RCPT": "451 4.2.1 later"}) as upstream:
+        await relay.tenant("acme", max_attempts=2 if whose == "tenant" else 9)
+        account = {"message": 9, "account": 2, "tenant": None}[whose]
+        await relay.account(upstream, max_attempts=account)
+        sent = await relay.send(max_attempts=2 if whose == "message" else None)
+        view = await relay.settled(sent.pk, "failed")
+    assert view.recipients[0].attempts == 2
+    assert (view.recipients[0].reply or "").startswith("given up after 2 attempts: ")
+
+
+async def test_how_long_it_is_tried_is_said_by_the_tenant_where_nobody_else_does(
+    relay: Relay,
+) -> None:
+    async with FakeUpstream(on={"RCPT": "451 4.2.1 later"}) as upstream:
+        await relay.tenant("acme", expires_in_s=0.3)
+        await relay.account(upstream)
+        sent = await relay.send()
+        kept = await relay.send(expires_in_s=3600)
+        await relay.settled(sent.pk, "failed")
+    assert await relay.states(kept.pk) != ["failed"]
