@@ -63,6 +63,7 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     operation: Json = {
         "operationId": route.handler.__name__,
         "summary": route.summary,
+        "tags": [_resource_of(route)],
         "parameters": [
             *_path_parameters(route),
             *_query_parameters(route, schemas),
@@ -79,6 +80,11 @@ def _operation(route: Route, schemas: Mapping[str, Json]) -> Json:
     elif route.body_type != "application/json":
         operation["requestBody"] = _body(route.body_type, {"type": "string", "format": "binary"})
     return operation
+
+
+def _resource_of(route: Route) -> str:
+    """Name what the route is about, as its file is called."""
+    return route.handler.__module__.rpartition(".")[2].replace("_", "-")
 
 
 def _path_parameters(route: Route) -> list[Json]:
