@@ -8,8 +8,6 @@ mail.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
-from functools import lru_cache
 from hashlib import blake2b
 
 from pydantic import ValidationError
@@ -20,7 +18,7 @@ from admin_api.schemas.model import HORIZON_S, known_fields
 from relay.errors import Refused
 from relay.formats.address import Mailbox, mailbox, mailbox_list
 from relay.formats.compose import Draft, compose
-from relay.formats.headers import crlf
+from relay.formats.headers import crlf, date_of
 from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Priority, Recipient
 
@@ -111,7 +109,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         reply_to=_boxes("reply_to", message.reply_to),
         subject=message.subject,
         message_id=_message_id(message, item, desk),
-        date=_date(int(desk.now)),
+        date=date_of(int(desk.now)),
         text=text,
         html=html,
         headers=_headers(message.headers),
@@ -209,11 +207,6 @@ def _message_id(message: Message, item: Mapping[str, object], desk: Desk) -> str
         return given if given.startswith("<") else f"<{given}>"
     seed = f"{item['tenant_id']}\0{message.id}\0{desk.now!r}"
     return f"<{blake2b(seed.encode(), digest_size=16).hexdigest()}@{desk.host_name}>"
-
-
-@lru_cache(maxsize=8)
-def _date(second: int) -> str:
-    return formatdate(second, localtime=True)
 
 
 def _due_at(deferred_ts: float | None, now: float) -> float | None:

@@ -11,10 +11,12 @@ import json
 import logging
 import re
 import sys
+import time
 import traceback
 from collections.abc import Callable, MutableMapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Literal, TextIO
 
 import structlog
@@ -81,7 +83,13 @@ def _cleaned(_logger: object, level: str, values: _Values) -> _Values:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, rest = divmod(time.time(), 1)
+    return f"{_second(int(second))}.{int(rest * 1000):03}Z"
+
+
+@lru_cache(maxsize=2)
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _safe(text: str) -> str:

@@ -15,7 +15,9 @@ RFC 5321 §3.3, §4.1.1.4, §4.5.3.2 (timeouts); RFC 2920 (pipelining); RFC 1047
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
+from relay.alarm import Alarm
 from relay.dispatch.commands import Extensions, Offer, envelope_commands
 from relay.dispatch.reply import Ledger, ProtocolError, Reply, ReplyParser
 from relay.formats.headers import dot_stuff
@@ -78,6 +80,7 @@ class Session(asyncio.Protocol):
         self._lost = "connection lost" if transport.is_closing() else None
         self._closed = asyncio.Event()
         self._waiter: asyncio.Future[None] | None = None
+        self._alarm = Alarm(partial(self.abort, "timed out"))
         transport.set_protocol(self)
 
     @property
@@ -164,6 +167,7 @@ class Session(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(f"connection lost: {exc}" if exc else "connection closed by the upstream")
         self._closed.set()
+        self._alarm.close()
 
     def pause_writing(self) -> None:
         self._is_writable = False
@@ -262,14 +266,13 @@ class Session(asyncio.Protocol):
         """Wait until it is done or the connection ended; the deadline ends the connection."""
         if done():
             return
+        self._alarm.set(deadline)
         try:
-            async with asyncio.timeout_at(deadline):
-                while self._lost is None and not done():
-                    self._waiter = self._loop.create_future()
-                    await self._waiter
-        except TimeoutError:
-            self.abort("timed out")
+            while self._lost is None and not done():
+                self._waiter = self._loop.create_future()
+                await self._waiter
         finally:
+            self._alarm.off()
             self._waiter = None
 
     def _wake(self) -> None:

@@ -9,7 +9,6 @@ The content is changed only so: `Received` (and `Date`, `Message-ID` where absen
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate
 
 from relay import maillog
 from relay.errors import OverQuota, Refused
@@ -19,6 +18,7 @@ from relay.formats.headers import (
     Trace,
     assess,
     controls,
+    date_of,
     outgoing,
     received,
     scan,
@@ -220,7 +220,7 @@ class Door:
     ) -> NewMail:
         pk = new_pk(now)
         account_id = account.id if account else None
-        date = formatdate(now, localtime=True)
+        date = date_of(int(now))
         message_id = head.first("Message-ID")
         added = [received(self._trace(submission, pk, date))]
         if not head.has("Date"):

@@ -8,8 +8,7 @@ memory (`Taker`); the database holds it all the same, and a crash loses nothing 
 import asyncio
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
@@ -73,8 +72,12 @@ class Spool:
         # In one commit what is given back comes before what is claimed: it keeps its place.
         self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
-        self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(self._claim)
-        self._accepts: Channel[Group, Answers | Repeat] = incoming.channel(self._accept, most=200)
+        self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(
+            self._claim, told=self._claimed
+        )
+        self._accepts: Channel[Group, Answers | Repeat] = incoming.channel(
+            self._accept, told=self._stored, most=200
+        )
 
     def now(self) -> float:
         """Return the store's time (Unix seconds)."""
@@ -128,10 +131,7 @@ class Spool:
         return await self._submit(mails, once)
 
     def claim(self, lane: str, most: int) -> "asyncio.Future[list[Delivery]]":
-        number = self.next_claim()
-        future = self._claims.submit(ClaimRequest(lane, most, number))
-        future.add_done_callback(partial(self._note_doubt, number))
-        return future
+        return self._claims.submit(ClaimRequest(lane, most, self.next_claim()))
 
     def begin(self, delivery: Delivery, account: Account) -> "asyncio.Future[float | None]":
         """Mark that an upstream may have it from now on; answers when the account has room, if it
@@ -182,22 +182,20 @@ class Spool:
         number = self.next_claim()
         arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
         size_bytes = sum(len(mail.content) for mail in mails)
-        future = self._accepts.submit(Group(arrivals, once), size_bytes)
-        future.add_done_callback(partial(self._stored, arrivals))
-        return await asyncio.shield(future)
+        return await self._accepts.submit(Group(arrivals, once), size_bytes)
 
     def _is_reserved(self, mail: NewMail) -> bool:
         if self._taker is None or mail.due_at is not None:
             return False
         return self._taker.reserve(mail.lane, len(mail.content))
 
-    def _stored(
-        self, arrivals: Sequence[Arrival], future: "asyncio.Future[Answers | Repeat]"
-    ) -> None:
-        self._note_doubt(next((a.claim for a in arrivals if a.claim is not None), None), future)
-        failed = future.cancelled() or future.exception() is not None
-        result = [] if failed else future.result()
-        answers = [] if isinstance(result, Repeat) else result
+    def _stored(self, group: Group, result: Answers | Repeat | RelayError) -> None:
+        """Hand over what was stored as leased, and say where the rest waits."""
+        arrivals = group.arrivals
+        answers = result if isinstance(result, list) else []
+        if isinstance(result, RelayError):
+            claim = next((a.claim for a in arrivals if a.claim is not None), None)
+            self._note_doubt(claim, result)
         if self._taker is None:
             return
         for place, arrival in enumerate(arrivals):
@@ -210,9 +208,12 @@ class Spool:
             if isinstance(answer, Accepted):
                 self._taker.notice([arrival.mail.lane])
 
-    def _note_doubt(self, claim: int | None, future: "asyncio.Future[Any]") -> None:
+    def _claimed(self, request: ClaimRequest, result: list[Delivery] | RelayError) -> None:
+        if isinstance(result, RelayError):
+            self._note_doubt(request.claim, result)
+
+    def _note_doubt(self, claim: int | None, error: RelayError) -> None:
         """Remember a lease that may be in the store although its commit was not answered."""
-        error = None if future.cancelled() else future.exception()
         if claim is not None and isinstance(error, StoreUnavailable):
             self._in_doubt.add(claim)
 

@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from relay import maillog
@@ -22,40 +23,80 @@ Merge = Callable[[Sequence[Item]], Script[Sequence[Result | RelayError]]]
 OnCommit = Callable[[float, int], None]
 
 
+Told = Callable[[Item, Result | RelayError], None]
+
+
+@dataclass(slots=True)
+class Waiting(Generic[Item, Result]):
+    item: Item
+    size_bytes: int
+    future: "asyncio.Future[Result]"
+
+
 class Channel(Generic[Item, Result]):
-    """A queue of items of one kind, with the script that writes many of them at once."""
+    """A queue of items of one kind, with the script that writes many of them at once.
+
+    `told` is called with each item and its answer, whether or not somebody still waits for it.
+    """
 
     def __init__(
-        self, writer: "Writer", merge: "Merge[Item, Result]", most: int, most_bytes: int
+        self,
+        writer: "Writer",
+        merge: "Merge[Item, Result]",
+        told: "Told[Item, Result] | None",
+        most: int,
+        most_bytes: int,
     ) -> None:
         self._writer = writer
         self.merge = merge
+        self._told = told
         self._most = most
         self._most_bytes = most_bytes
-        self._waiting: deque[tuple[Item, int, asyncio.Future[Result]]] = deque()
+        self._queue: deque[Waiting[Item, Result]] = deque()
 
     def submit(self, item: Item, size_bytes: int = 0) -> "asyncio.Future[Result]":
-        """Queue one item; the future is done when it is committed, or has failed."""
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        """Queue one item; the future is done when it is committed, or has failed. To cancel it
+        changes nothing.
+        """
+        waiting = Waiting[Item, Result](
+            item, size_bytes, asyncio.get_running_loop().create_future()
+        )
         if self._writer.is_closed:
-            future.set_exception(ShuttingDown("this node is stopping"))
-            return future
-        self._waiting.append((item, size_bytes, future))
+            self.answer(waiting, ShuttingDown("this node is stopping"))
+            return waiting.future
+        self._queue.append(waiting)
         self._writer.wake()
-        return future
+        return waiting.future
 
-    def take(self) -> list[tuple[Item, "asyncio.Future[Result]"]]:
-        taken: list[tuple[Item, asyncio.Future[Result]]] = []
+    def take(self) -> list[Waiting[Item, Result]]:
+        taken: list[Waiting[Item, Result]] = []
         total = 0
-        while self._waiting and len(taken) < self._most and total <= self._most_bytes:
-            item, size_bytes, future = self._waiting.popleft()
-            taken.append((item, future))
-            total += size_bytes
+        while self._queue and len(taken) < self._most and total <= self._most_bytes:
+            waiting = self._queue.popleft()
+            taken.append(waiting)
+            total += waiting.size_bytes
         return taken
+
+    def answer(self, waiting: Waiting[Item, Result], answer: Result | RelayError) -> None:
+        """Say what became of an item; a waiter that was cancelled has left, the item has not."""
+        if self._told is not None:
+            try:
+                self._told(waiting.item, answer)
+            except Exception as error:  # noqa: BLE001 - what is committed is committed, and the writer goes on
+                maillog.unexpected("committed", error)
+        if waiting.future.done():
+            return
+        if isinstance(answer, RelayError):
+            waiting.future.set_exception(answer)
+        else:
+            waiting.future.set_result(answer)
 
     @property
     def is_empty(self) -> bool:
-        return not self._waiting
+        return not self._queue
+
+
+Batch = list[tuple[Channel[Any, Any], list[Waiting[Any, Any]]]]
 
 
 class Writer:
@@ -70,9 +111,14 @@ class Writer:
         self.is_closed = False
 
     def channel(
-        self, merge: Merge[Item, Result], *, most: int = 500, most_bytes: int = 32 << 20
+        self,
+        merge: Merge[Item, Result],
+        *,
+        told: Told[Item, Result] | None = None,
+        most: int = 500,
+        most_bytes: int = 32 << 20,
     ) -> Channel[Item, Result]:
-        channel = Channel(self, merge, most, most_bytes)
+        channel = Channel(self, merge, told, most, most_bytes)
         self._channels.append(channel)
         return channel
 
@@ -98,53 +144,38 @@ class Writer:
             if self.is_closed:
                 return
 
-    async def _commit(self, batch: list[tuple[Channel[Any, Any], list[Any]]]) -> None:
+    async def _commit(self, batch: Batch) -> None:
         started = time.perf_counter()
-        scripts = [
-            lambda c=c, taken=taken: c.merge([item for item, _ in taken]) for c, taken in batch
-        ]
+        scripts = [lambda c=c, taken=taken: c.merge([w.item for w in taken]) for c, taken in batch]
         try:
             results = await self._database.write_all(scripts)
         except (DataRejected, Fenced):
             await self._commit_singly(batch)
             return
         except RelayError as error:
-            fail([future for _, taken in batch for _, future in taken], error)
+            for channel, taken in batch:
+                for waiting in taken:
+                    channel.answer(waiting, error)
             return
         except Exception as error:  # noqa: BLE001 - a script with a fault must not stop all the others for ever
             maillog.unexpected("commit", error)
             await self._commit_singly(batch)
             return
-        for (_, taken), answers in zip(batch, results, strict=True):
-            for (_, future), answer in zip(taken, answers, strict=True):
-                answer_one(future, answer)
+        for (channel, taken), answers in zip(batch, results, strict=True):
+            for waiting, answer in zip(taken, answers, strict=True):
+                channel.answer(waiting, answer)
         self._on_commit(time.perf_counter() - started, sum(len(taken) for _, taken in batch))
 
-    async def _commit_singly(self, batch: list[tuple[Channel[Any, Any], list[Any]]]) -> None:
+    async def _commit_singly(self, batch: Batch) -> None:
         for channel, taken in batch:
-            for item, future in taken:
-                try:
-                    answers = await self._database.write(lambda c=channel, i=item: c.merge([i]))  # type: ignore[misc]
-                except RelayError as error:
-                    fail([future], error)
-                except Exception as error:  # noqa: BLE001 - as above
-                    maillog.unexpected("commit", error)
-                    fail([future], StoreUnavailable("the store could not write this"))
-                else:
-                    answer_one(future, answers[0])
+            for waiting in taken:
+                channel.answer(waiting, await self._commit_one(channel, waiting.item))
 
-
-def answer_one(future: "asyncio.Future[Any]", answer: Any) -> None:
-    """Answer a waiter; one that was cancelled has left, and its item is committed all the same."""
-    if future.done():
-        return
-    if isinstance(answer, RelayError):
-        future.set_exception(answer)
-    else:
-        future.set_result(answer)
-
-
-def fail(futures: "Sequence[asyncio.Future[Any]]", error: RelayError) -> None:
-    for future in futures:
-        if not future.done():
-            future.set_exception(error)
+    async def _commit_one(self, channel: Channel[Any, Any], item: Any) -> Any:
+        try:
+            return (await self._database.write(lambda: channel.merge([item])))[0]
+        except RelayError as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - as above
+            maillog.unexpected("commit", error)
+            return StoreUnavailable("the store could not write this")

@@ -20,6 +20,8 @@ from tests.waiting import until
 
 KILLS = 20
 SESSIONS = 4
+# What was begun at several deaths waits as after any attempt, though not here for minutes.
+SOON = {"PILLARBOX_RETRY_WAITS_S": "1,2"}
 
 
 class Ledger:
@@ -100,12 +102,17 @@ async def prepare(serve: ServeProcess, upstream: FakeUpstream) -> str:
     return str(made["password"])
 
 
-async def is_flagged(serve: ServeProcess, token: str) -> bool:
-    """Ask by recipient: of a mail whose 250 was lost the client knows no id."""
+async def doubts(serve: ServeProcess, token: str) -> int:
+    """Count the attempts whose end nobody saw. Ask by recipient: of a mail whose 250 was lost the
+    client knows no id.
+    """
     query = {"tenant_id": "acme", "recipient": f"{token}@sink.test", "include_history": "true"}
     answer = await serve.client.get("/messages", params=query)
     [message] = answer.json()["messages"]
-    return any(event["data"].get("possible_duplicate") for event in message["history"])
+    assert any(event["data"].get("possible_duplicate") for event in message["history"]), token
+    shown = await serve.client.get(f"/messages/{message['id']}", params={"tenant_id": "acme"})
+    outcomes = [outcome for attempt in shown.json()["attempts"] for outcome in attempt["outcomes"]]
+    return sum(outcome["verdict"] == "unknown" for outcome in outcomes)
 
 
 @pytest.mark.slow
@@ -118,7 +125,7 @@ async def test_no_acknowledged_mail_is_lost_by_kills_at_random(
     async with FakeUpstream(keeps_content=False) as upstream:
         # A little time between dot and answer, so that kills fall into it too.
         upstream.delays["DOT"] = 0.005
-        async with ServeProcess(tmp_path / "home", database_url) as serve:
+        async with ServeProcess(tmp_path / "home", database_url, **SOON) as serve:
             password = await prepare(serve, upstream)
             clients = asyncio.create_task(load(serve, password, ledger))
             for _ in range(KILLS):
@@ -139,12 +146,11 @@ async def test_no_acknowledged_mail_is_lost_by_kills_at_random(
             await until(complete, timeout_s=60, every_s=0.2)
             await drained(serve)
             counts = Counter(m.recipients[0].partition("@")[0] for m in upstream.received)
-            repeated = [token for token, count in counts.items() if count > 1]
+            repeated = {token: count for token, count in counts.items() if count > 1}
             assert len(ledger.acknowledged) > 100
             assert set(counts) <= ledger.acknowledged | ledger.in_doubt
-            assert max(counts.values()) <= 2
-            for token in repeated:
-                assert await is_flagged(serve, token), token
+            for token, count in repeated.items():
+                assert count - 1 <= await doubts(serve, token), token
             assert await serve.terminate() == 0
 
 
@@ -165,7 +171,7 @@ async def test_what_a_killed_node_had_leased_is_sent_as_soon_as_it_starts_again(
 ) -> None:
     async with (
         FakeUpstream(hang_at="DATA") as upstream,
-        ServeProcess(tmp_path / "home", database_url) as serve,
+        ServeProcess(tmp_path / "home", database_url, **SOON) as serve,
     ):
         await prepare(serve, upstream)
         for n in range(20):

@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import PostgresServer, make_database, postgres_programs
 from tests.fakes.upstream import FakeUpstream
 from tests.process import ServeProcess
-from tests.scenarios.test_crash import Ledger, drained, is_flagged, load, prepare
+from tests.scenarios.test_crash import Ledger, doubts, drained, load, prepare
 from tests.waiting import until
 
 
@@ -61,5 +61,5 @@ async def test_a_database_that_restarts_costs_time_and_no_mail(
         counts = Counter(m.recipients[0].partition("@")[0] for m in upstream.received)
         assert set(counts) <= ledger.acknowledged | ledger.in_doubt
         for token in [token for token, count in counts.items() if count > 1]:
-            assert await is_flagged(serve, token)
+            assert await doubts(serve, token)
         assert await serve.terminate() == 0

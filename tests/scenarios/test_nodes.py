@@ -11,7 +11,7 @@ import pytest
 from tests.fakes.upstream import FakeUpstream
 from tests.process import ServeProcess
 from tests.scenarios.conftest import Relay, open_node
-from tests.scenarios.test_crash import Ledger, drained, is_flagged, load, message, prepare
+from tests.scenarios.test_crash import Ledger, doubts, drained, load, message, prepare
 from tests.waiting import until
 
 MAILS = 2000
@@ -123,9 +123,9 @@ async def test_a_node_that_was_frozen_does_not_send_what_another_has_taken_over(
         await drained(two)
         counts = Counter(m.recipients[0].partition("@")[0] for m in upstream.received)
         assert max(counts.values()) <= 2
-        repeated = [token for token, count in counts.items() if count > 1]
-        for token in repeated:
-            assert await is_flagged(two, token), token
+        repeated = {token: count for token, count in counts.items() if count > 1}
+        for token, count in repeated.items():
+            assert count - 1 <= await doubts(two, token), token
         # Only what was under way when it froze may come twice: one for each connection.
         assert len(repeated) <= 2 * 8
         assert [await serve.terminate() for serve in (one, two)] == [0, 0]

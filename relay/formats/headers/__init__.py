@@ -8,7 +8,7 @@ what X-Pillarbox-* asks of us.
 from relay.formats.headers.controls import Controls, controls
 from relay.formats.headers.head import Head, outgoing, scan
 from relay.formats.headers.lines import assess, crlf, dot_stuff, unstuff
-from relay.formats.headers.trace import Trace, received
+from relay.formats.headers.trace import Trace, date_of, received
 from relay.formats.headers.words import Summary, decode_words, display
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "assess",
     "controls",
     "crlf",
+    "date_of",
     "decode_words",
     "display",
     "dot_stuff",

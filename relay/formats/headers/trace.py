@@ -2,6 +2,8 @@
 
 import re
 from dataclasses import dataclass
+from email.utils import formatdate
+from functools import lru_cache
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.:_\[\]+-]")
 _UNFIT_IN_DATE = re.compile(r"[^A-Za-z0-9,:+ -]")
@@ -22,6 +24,12 @@ class Trace:
     protocol: str
     pk: str
     date: str
+
+
+@lru_cache(maxsize=8)
+def date_of(second: int) -> str:
+    """Return a Unix time as Date has it (RFC 5322 §3.3), in the time zone of this machine."""
+    return formatdate(second, localtime=True)
 
 
 def received(trace: Trace) -> bytes:

@@ -13,8 +13,9 @@ drop ends the session at its next wait, and cuts nothing short.
 import asyncio
 import logging
 import ssl
+from collections.abc import Awaitable
 from contextlib import suppress
-from typing import cast
+from typing import TypeVar, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -24,6 +25,8 @@ from relay.ingress.smtp.connections import Connections, ip_of
 from relay.ingress.smtp.inbox import Inbox
 from relay.ingress.smtp.replies import Gone, Hangup, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
+
+T = TypeVar("T")
 
 COMMAND_MAX_OCTETS = 12_288  # RFC 4954 §4: the longest line, that of AUTH
 SLOW_READER_BYTES = 65_536
@@ -58,6 +61,7 @@ class Connection(SMTP):
         self.inbox = Inbox()
         self.ends_at = loop.time() + settings.session_timeout_s
         self._replies = bytearray()
+        self._is_storing = False
         self._fruitless = 0
         self._errors = 0
 
@@ -118,7 +122,17 @@ class Connection(SMTP):
 
     def cut(self) -> None:
         self.wire.abort()
-        self._talk.cancel()
+        # What is being stored comes to its end, and with it the session.
+        if not self._is_storing:
+            self._talk.cancel()
+
+    async def uncut(self, work: Awaitable[T]) -> T:
+        """Do what must come to its end even if the client goes away."""
+        self._is_storing = True
+        try:
+            return await work
+        finally:
+            self._is_storing = False
 
     # The session's side.
 

@@ -9,11 +9,8 @@ middle of a mail get the budget.
 import asyncio
 import ipaddress
 from collections import Counter
-from collections.abc import Coroutine
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
-
-T = TypeVar("T")
+from typing import Any, Protocol
 
 
 class Guest(Protocol):
@@ -57,12 +54,6 @@ class Connections:
         if len(self._guests) > self._most:
             return False
         return self._per_ip[guest.peer_ip] <= self._most_per_ip or is_loopback(guest.peer_ip)
-
-    async def uncut(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do something that must end well even if the one who waits for it goes away."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.keep(task)
-        return await asyncio.shield(task)
 
     async def close(self, budget_s: float) -> None:
         """Let everybody go; return when nobody is left and nothing is being stored."""

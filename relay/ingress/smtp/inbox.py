@@ -10,6 +10,7 @@ is a Hangup.
 
 import asyncio
 
+from relay.alarm import Alarm
 from relay.errors import Refused, RelayError
 from relay.ingress.smtp.replies import Gone, Hangup
 
@@ -18,9 +19,20 @@ MOST_SKIPPED_BYTES = 1_048_576
 
 
 class Inbox:
-    __slots__ = ("_buffer", "_has_ended", "_is_paused", "_refusal", "_transport", "_waiter")
+    __slots__ = (
+        "_alarm",
+        "_buffer",
+        "_has_ended",
+        "_is_paused",
+        "_loop",
+        "_refusal",
+        "_transport",
+        "_waiter",
+    )
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._alarm = Alarm(self._ring)
         self._buffer = bytearray()
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
@@ -48,6 +60,7 @@ class Inbox:
     def end(self) -> None:
         """Say that nothing more will come."""
         self._has_ended = True
+        self._alarm.close()
         self._wake()
 
     def refuse_lines(self, error: RelayError) -> None:
@@ -98,14 +111,17 @@ class Inbox:
     async def _more(self, deadline: float) -> None:
         if self._has_ended:
             raise Gone
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
+        self._alarm.set(deadline)
         try:
-            async with asyncio.timeout_at(deadline):
-                await self._waiter
-        except TimeoutError:
-            raise Hangup("421 4.7.0 That took too long") from None
+            await self._waiter
         finally:
+            self._alarm.off()
             self._waiter = None
+
+    def _ring(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(Hangup("421 4.7.0 That took too long"))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -227,7 +227,7 @@ class Session(Connection):
         try:
             content = await read_content(self.inbox, self._pace())
             submission = self._submission(mail, content)
-            accepted = await self.connections.uncut(self._services.door.accept(submission))
+            accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
         self.has_brought_mail()
