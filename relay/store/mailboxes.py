@@ -1,0 +1,394 @@
+"""The mailboxes that mail comes back to: which there are, who reads each, and how far.
+
+Promises: one node at a time reads a mailbox (a lease under the node's epoch, which ends with the
+node); what a mail does and that it was read are one transaction under that fence, so a mail acts
+once, whatever crashes; a mail that was acted on is known again by its digest when the server counts
+its mails anew (UIDVALIDITY, RFC 3501 §2.3.1.1).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
+
+from relay.crypto import digest
+from relay.errors import Fenced
+from relay.model import Account
+from relay.store.accounts import AccountStore
+from relay.store.database import Database, Each, Query, Row, Script
+from relay.store.instance import BounceMailbox, InstanceStore
+from relay.store.queue.claim import NODE_LIVES, must_live
+
+T = TypeVar("T")
+
+Key = tuple[str, str]
+INSTANCE: Key = ("", "")
+
+TLS_PORT = 993
+CLEAR_PORT = 143
+PORTION = 500
+
+# Settings have no version: their text is another after each change, since a password is sealed
+# anew.
+SETTINGS = "SELECT value FROM instance WHERE name = 'settings'"
+SEATS = """
+SELECT a.tenant_id, a.id, a.version, COALESCE(m.due_at, 0) AS due_at
+FROM accounts a LEFT JOIN mailboxes m ON m.tenant_id = a.tenant_id AND m.account_id = a.id
+WHERE a.imap_host IS NOT NULL AND (m.owner IS NULL OR m.owner = $1
+    OR NOT EXISTS (SELECT 1 FROM nodes WHERE epoch = m.owner))
+ORDER BY COALESCE(m.due_at, 0)
+"""
+INSTANCE_SEAT = """
+SELECT due_at FROM mailboxes WHERE tenant_id = '' AND account_id = '' AND owner IS NOT NULL
+    AND owner <> $1 AND EXISTS (SELECT 1 FROM nodes WHERE epoch = mailboxes.owner)
+"""
+INSTANCE_DUE = "SELECT due_at FROM mailboxes WHERE tenant_id = '' AND account_id = ''"
+MAKE_DUE = "UPDATE mailboxes SET due_at = 0"
+
+ENTER = """
+INSERT INTO mailboxes (tenant_id, account_id, source, last_uid, due_at, failures)
+VALUES ($1, $2, $3, 0, 0, 0) ON CONFLICT (tenant_id, account_id) DO NOTHING
+"""
+LOCK = "SELECT * FROM mailboxes WHERE tenant_id = $1 AND account_id = $2 {skip_locked}"
+OWN = "UPDATE mailboxes SET owner = $3 WHERE tenant_id = $1 AND account_id = $2"
+BEGIN_ANEW = """
+UPDATE mailboxes SET source = $3, uid_validity = NULL, last_uid = 0
+WHERE tenant_id = $1 AND account_id = $2
+"""
+OWNER = "SELECT owner FROM mailboxes WHERE tenant_id = $1 AND account_id = $2 {for_update}"
+COUNT_FROM = """
+UPDATE mailboxes SET uid_validity = $3, last_uid = 0 WHERE tenant_id = $1 AND account_id = $2
+"""
+ADVANCE = """
+UPDATE mailboxes SET last_uid = $3 WHERE tenant_id = $1 AND account_id = $2 AND last_uid < $3
+"""
+LOOKED = """
+UPDATE mailboxes SET looked_at = $3, failures = 0, failing_since = NULL, error = NULL
+WHERE tenant_id = $1 AND account_id = $2
+"""
+CONCLUDE = """
+UPDATE mailboxes SET owner = NULL, due_at = $3, failures = $4, failing_since = $5, error = $6
+WHERE tenant_id = $1 AND account_id = $2
+"""
+
+REMEMBER = """
+INSERT INTO mailbox_mails (tenant_id, account_id, digest, uid_validity, uid, is_readable, is_marked,
+    seen_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+ON CONFLICT (tenant_id, account_id, digest) DO NOTHING RETURNING digest
+"""
+MEET_AGAIN = """
+UPDATE mailbox_mails SET uid_validity = $4, uid = $5, is_marked = $6, seen_at = $7
+WHERE tenant_id = $1 AND account_id = $2 AND digest = $3
+"""
+UNMARKED = """
+SELECT digest, uid, is_readable FROM mailbox_mails
+WHERE tenant_id = $1 AND account_id = $2 AND NOT is_marked AND uid_validity = $3
+ORDER BY uid LIMIT $4
+"""
+MARKED = """
+UPDATE mailbox_mails SET is_marked = $4 WHERE tenant_id = $1 AND account_id = $2 AND digest = $3
+"""
+
+STANDINGS = """
+SELECT tenant_id, account_id, looked_at, failures, failing_since, error, due_at FROM mailboxes m
+WHERE (tenant_id = '' AND account_id = '') OR EXISTS (
+    SELECT 1 FROM accounts a
+    WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id AND a.imap_host IS NOT NULL)
+ORDER BY tenant_id, account_id
+"""
+FORGET_MAILS = "DELETE FROM mailbox_mails WHERE seen_at < $1"
+FORGET_ABANDONED = """
+DELETE FROM mailboxes WHERE account_id <> '' AND COALESCE(looked_at, 0) < $1 AND NOT EXISTS (
+    SELECT 1 FROM accounts a
+    WHERE a.tenant_id = mailboxes.tenant_id AND a.id = mailboxes.account_id)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """Where and how to read. `is_pec`: receipts of certified mail come to it, and stay there."""
+
+    key: Key
+    host: str
+    port: int
+    user: str
+    folder: str
+    uses_tls: bool
+    poll_s: float
+    password: str = field(repr=False)
+    verify: bool = True
+    ca_file: str | None = None
+    is_pec: bool = False
+
+    @property
+    def source(self) -> str:
+        return f"{self.user}@{self.host}:{self.port}/{self.folder}"
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The tenant whose mail alone it can speak of; None for the instance's own."""
+        return self.key[0] or None
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A mailbox that this node reads or may read. `version` is another after each change of its
+    settings.
+    """
+
+    key: Key
+    version: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The right to read one mailbox, and how far it was read before."""
+
+    key: Key
+    epoch: int
+    uid_validity: int | None
+    last_uid: int
+    failures: int
+    failing_since: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """A mail that was acted on or could not be read. `is_marked` where the mailbox needs not show
+    it.
+    """
+
+    uid_validity: int
+    uid: int
+    digest: str
+    is_readable: bool
+    is_marked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Conclusion:
+    """How a turn ends: when the mailbox is looked at again, and what was wrong."""
+
+    due_at: float
+    failures: int = 0
+    failing_since: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    key: Key
+    looked_at: float | None
+    failures: int
+    failing_since: float | None
+    error: str | None
+    due_at: float
+
+
+class MailboxStore:
+    def __init__(
+        self, database: Database, accounts: AccountStore, instance: InstanceStore
+    ) -> None:
+        self._database = database
+        self._accounts = accounts
+        self._instance = instance
+
+    async def seats(self, epoch: int) -> list[Seat]:
+        """Return what this node reads or may read, that which is due first in front."""
+        rows = await self._database.fetch(SEATS, epoch)
+        seats = [Seat((r["tenant_id"], r["id"]), str(r["version"]), r["due_at"]) for r in rows]
+        return [*await self._instance_seat(epoch), *seats]
+
+    async def open(self, key: Key, poll_s: float) -> Mailbox | None:
+        """Read the settings of a mailbox; None when it is not to be read. `poll_s` is for those of
+        accounts.
+        """
+        if key == INSTANCE:
+            return mailbox_of_instance((await self._instance.read()).bounce)
+        account = await self._accounts.find(*key)
+        return None if account is None else mailbox_of_account(account, poll_s)
+
+    async def make_due(self) -> None:
+        """Have every mailbox looked at, whatever was wrong with it, by every node."""
+
+        def script() -> Script[None]:
+            yield Query(MAKE_DUE)
+
+        await self._database.write(script)
+        await self._database.signal("mailboxes", "")
+
+    async def take(self, mailbox: Mailbox, epoch: int) -> Turn | None:
+        """Begin to read a mailbox, unless another node does. Raises Fenced."""
+        return await self._database.write(partial(take, mailbox.key, mailbox.source, epoch))
+
+    async def count_from(self, turn: Turn, uid_validity: int) -> Turn:
+        """Read from the start: the server counts its mails anew. Raises Fenced."""
+        return await self._database.write(partial(count_from, turn, uid_validity))
+
+    async def act(self, turn: Turn, met: Met, effect: Callable[[], Script[T]]) -> T | None:
+        """Do what a mail asks and pass it, as one; None when it was done before. Raises Fenced."""
+        now = self._database.now()
+        return await self._database.write(partial(act, turn, met, effect, now))
+
+    async def advance(self, turn: Turn, uid: int) -> None:
+        """Pass the mails up to this one. Raises Fenced."""
+        await self._database.write(partial(advance, turn, uid))
+
+    async def unmarked(self, turn: Turn, uid_validity: int) -> list[Met]:
+        """Return mails that the mailbox is to show as acted on, or as unreadable, and does not."""
+        rows = await self._database.fetch(UNMARKED, *turn.key, uid_validity, PORTION)
+        return [
+            Met(uid_validity, r["uid"], r["digest"], bool(r["is_readable"]), False) for r in rows
+        ]
+
+    async def marked(self, turn: Turn, mails: Sequence[Met]) -> None:
+        rows = [(*turn.key, met.digest, True) for met in mails]
+
+        def script() -> Script[None]:
+            yield Each(MARKED, rows)
+
+        await self._database.write(script)
+
+    async def looked(self, turn: Turn) -> None:
+        """Say that the mailbox answers. Raises Fenced."""
+        now = self._database.now()
+        await self._database.write(partial(looked, turn, now))
+
+    async def conclude(self, turn: Turn, conclusion: Conclusion) -> None:
+        """End a turn. Raises Fenced."""
+        await self._database.write(partial(conclude, turn, conclusion))
+
+    async def standings(self) -> list[Standing]:
+        return [standing(row) for row in await self._database.fetch(STANDINGS)]
+
+    async def _instance_seat(self, epoch: int) -> list[Seat]:
+        settings = await self._database.fetch(SETTINGS)
+        if not settings or await self._database.fetch(INSTANCE_SEAT, epoch):
+            return []
+        due = await self._database.fetch(INSTANCE_DUE)
+        return [Seat(INSTANCE, digest(settings[0]["value"]), due[0]["due_at"] if due else 0.0)]
+
+
+def mailbox_of_instance(given: BounceMailbox) -> Mailbox | None:
+    if not (given.bounce_enabled and given.bounce_imap_host):
+        return None
+    return Mailbox(
+        key=INSTANCE,
+        host=given.bounce_imap_host,
+        port=given.bounce_imap_port,
+        user=given.bounce_imap_user or "",
+        folder=given.bounce_imap_folder,
+        uses_tls=given.bounce_imap_ssl,
+        poll_s=given.bounce_poll_interval,
+        password=given.bounce_imap_password or "",
+    )
+
+
+def mailbox_of_account(account: Account, poll_s: float) -> Mailbox | None:
+    """Derive an account's mailbox; where no login is given, that of its SMTP server is meant."""
+    if account.imap_host is None:
+        return None
+    # A password is said in clear only where TLS was turned off by name (RFC 8314 §3).
+    uses_tls = account.imap_ssl is not False
+    return Mailbox(
+        key=account.key,
+        host=account.imap_host,
+        port=account.imap_port or (TLS_PORT if uses_tls else CLEAR_PORT),
+        user=account.imap_user or account.user or "",
+        folder=account.imap_folder or "INBOX",
+        uses_tls=uses_tls,
+        poll_s=poll_s,
+        password=account.imap_password or account.password or "",
+        verify=account.verify,
+        ca_file=account.ca_file,
+        is_pec=account.is_pec_account,
+    )
+
+
+def take(key: Key, source: str, epoch: int) -> Script[Turn | None]:
+    yield from must_live(epoch)
+    yield Query(ENTER, (*key, source))
+    rows = yield Query(LOCK, key)
+    if not rows:
+        return None
+    row = rows[0]
+    if row["owner"] not in (None, epoch) and (yield Query(NODE_LIVES, (row["owner"],))):
+        return None
+    yield Query(OWN, (*key, epoch))
+    is_same = row["source"] == source
+    if not is_same:
+        yield Query(BEGIN_ANEW, (*key, source))
+    return Turn(
+        key=key,
+        epoch=epoch,
+        uid_validity=row["uid_validity"] if is_same else None,
+        last_uid=row["last_uid"] if is_same else 0,
+        failures=row["failures"],
+        failing_since=row["failing_since"],
+    )
+
+
+def count_from(turn: Turn, uid_validity: int) -> Script[Turn]:
+    yield from must_own(turn)
+    yield Query(COUNT_FROM, (*turn.key, uid_validity))
+    return Turn(turn.key, turn.epoch, uid_validity, 0, turn.failures, turn.failing_since)
+
+
+def act(turn: Turn, met: Met, effect: Callable[[], Script[T]], now: float) -> Script[T | None]:
+    yield from must_own(turn)
+    values = (*turn.key, met.digest, met.uid_validity, met.uid)
+    is_new = yield Query(REMEMBER, (*values, met.is_readable, met.is_marked, now))
+    result = None
+    if is_new:
+        result = yield from effect()
+    else:
+        yield Query(MEET_AGAIN, (*values, met.is_marked, now))
+    yield Query(ADVANCE, (*turn.key, met.uid))
+    return result
+
+
+def advance(turn: Turn, uid: int) -> Script[None]:
+    yield from must_own(turn)
+    yield Query(ADVANCE, (*turn.key, uid))
+
+
+def looked(turn: Turn, now: float) -> Script[None]:
+    yield from must_own(turn)
+    yield Query(LOOKED, (*turn.key, now))
+
+
+def conclude(turn: Turn, conclusion: Conclusion) -> Script[None]:
+    yield from must_own(turn)
+    values = (
+        conclusion.due_at,
+        conclusion.failures,
+        conclusion.failing_since,
+        conclusion.error,
+    )
+    yield Query(CONCLUDE, (*turn.key, *values))
+
+
+def forget(before: float) -> Script[None]:
+    """Forget mails met before, and how far the mailboxes were read that no account has any more."""
+    yield Query(FORGET_MAILS, (before,))
+    yield Query(FORGET_ABANDONED, (before,))
+
+
+def must_own(turn: Turn) -> Script[None]:
+    yield from must_live(turn.epoch)
+    rows = yield Query(OWNER, turn.key)
+    if not rows or rows[0]["owner"] != turn.epoch:
+        raise Fenced(f"the mailbox of {'/'.join(turn.key)} is no longer this node's")
+
+
+def standing(row: Row) -> Standing:
+    return Standing(
+        key=(row["tenant_id"], row["account_id"]),
+        looked_at=row["looked_at"],
+        failures=row["failures"],
+        failing_since=row["failing_since"],
+        error=row["error"],
+        due_at=row["due_at"],
+    )
