@@ -234,6 +234,20 @@ def account_recovered(tenant: str, account: str) -> None:
     _log.info("account_recovered", tenant=tenant, account=account)
 
 
+# It is certified mail.
+
+
+def pec_receipt(pk: str | None, *, tenant: str, account: str, kind: str, found: str) -> None:
+    """Say that a receipt came; `found` says whether it was recorded, and `pk` of which mail."""
+    log = _log.warning if pk is None else _log.info
+    log("pec_receipt", id=pk, tenant=tenant, account=account, kind=kind, found=found)
+
+
+def pec_timeout(pk: str, *, tenant: str, account: str) -> None:
+    """Say that the provider has not accepted a mail that it took."""
+    _log.warning("pec_timeout", id=pk, tenant=tenant, account=account)
+
+
 # It is reported.
 
 

@@ -110,6 +110,12 @@ class Metrics:
         self._callbacks_failed = self._counts(
             "callback_failed_total", "Calls that a client did not take", ("tenant",)
         )
+        self._pec_receipts = self._counts(
+            "pec_receipts_total", "Receipts of certified mail, by kind", ("tenant", "kind")
+        )
+        self._pec_timeouts = self._counts(
+            "pec_timeouts_total", "Recipients whose mail was not accepted in time", ("tenant",)
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -194,6 +200,13 @@ class Metrics:
 
     def called(self, tenant: str, *, is_taken: bool) -> None:
         (self._callbacks if is_taken else self._callbacks_failed).add(tenant)
+
+    def pec_receipt(self, tenant: str, kind: str) -> None:
+        """Count a receipt by its kind, or as `repeated` or `unknown`."""
+        self._pec_receipts.add(tenant, kind)
+
+    def pec_timeout(self, tenant: str) -> None:
+        self._pec_timeouts.add(tenant)
 
     def set_backlog(self, counts: Mapping[str, int]) -> None:
         """Set what waits to be reported, as the database counts it; a tenant that is absent has

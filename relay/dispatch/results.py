@@ -48,6 +48,7 @@ class Results:
                 resolutions,
                 way.wants_reports,
                 way.keeps_content or account.kind is AccountKind.CAPTURE,
+                is_pec=account.is_pec_account,
             )
         )
         self._metrics.attempt(delivery.tenant_id, account.id, now - started_at)

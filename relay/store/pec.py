@@ -1,10 +1,72 @@
-"""Receipts of certified mail: kept as they came, told as events, waited for."""
+"""What a receipt of certified mail does: it is kept as it came, told as events, and ends the wait.
 
+Promises: all of it is one transaction, which the caller makes one with the progress of its mailbox;
+a receipt counts once, however often and from whatever mailbox it comes; it touches messages of the
+mailbox's own tenant only. Receipts of one message are recorded one after another, under the locks
+of its recipients.
+
+A refusal, a failed delivery and a virus make the recipient `bounced`; proof of delivery outweighs
+them, whichever comes first. Nobody is suppressed: certified mail has to be written again.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 
-from relay.formats.pec import Receipt
-from relay.store.database import Script
+from relay import maillog
+from relay.formats.pec import PecEvent, Receipt, ReceiptKind
+from relay.metrics import Metrics
+from relay.store.database import Each, Query, Row, Script, Value
+from relay.store.pec_waits import END_WAIT
+from relay.store.queue.settle import INSERT_EVENT
+
+# Events of one receipt are numbered from `first_seq`: ask the spool for so many numbers.
+MOST_EVENTS = 1000
+
+# The newest of several: a client may give one Message-ID to a mail and to its repetition.
+FIND = """
+SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.tenant_id = $1 AND m.message_id {among:$2} AND (m.is_pec OR EXISTS (
+    SELECT 1 FROM recipients r WHERE r.message_pk = m.pk AND r.account_id = $3))
+ORDER BY m.pk DESC LIMIT 1
+"""
+FIND_OWN = """
+SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
+WHERE m.tenant_id = $1 AND (m.pk = $2 OR m.id = $3) AND (m.is_pec OR EXISTS (
+    SELECT 1 FROM recipients r WHERE r.message_pk = m.pk AND r.account_id = $4))
+ORDER BY m.pk DESC LIMIT 1
+"""
+LOCK = "SELECT n, address, state FROM recipients WHERE message_pk = $1 ORDER BY n {for_update}"
+KNOWN = "SELECT number FROM receipts WHERE message_pk = $1 AND identity = $2"
+LAST = "SELECT COALESCE(MAX(number), 0) AS number FROM receipts WHERE message_pk = $1"
+INSERT = """
+INSERT INTO receipts (message_pk, number, tenant_id, id, account_id, identity, kind, at,
+    received_at, recipients, error, detail, provider, provider_id, size_bytes, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+"""
+DELIVERED = """
+SELECT n FROM events WHERE message_pk = $1 AND kind = 'pec_delivery' AND n IS NOT NULL
+"""
+BOUNCE = """
+UPDATE recipients SET state = 'bounced', bounced_at = $3, bounce_type = $4, bounce_code = $5,
+    bounce_reason = $6
+WHERE message_pk = $1 AND n = $2 AND state = 'sent'
+"""
+DELIVER = """
+UPDATE recipients SET state = 'sent', bounced_at = NULL, bounce_type = NULL, bounce_code = NULL,
+    bounce_reason = NULL
+WHERE message_pk = $1 AND n = $2 AND state = 'bounced'
+"""
+TOUCH = "UPDATE messages SET is_pec = $2, updated_at = $3 WHERE pk = $1"
+
+# Of these a receipt that names nobody we know is about everybody: they are about the message.
+ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
+BOUNCE_TYPES = {"no-dest": "hard", "no-dominio": "hard", "virus": "block"}
+STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")  # RFC 3463 §2
 
 
 class Found(StrEnum):
@@ -19,9 +81,7 @@ class Found(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Arrived:
-    """A receipt from the mailbox of an account. Events are numbered from `first_seq`
-    (`spool.next_seq`-like, in microseconds), one for each recipient of the message at most.
-    """
+    """A receipt from the mailbox of an account, and the bytes it came as."""
 
     tenant_id: str
     account_id: str
@@ -30,10 +90,201 @@ class Arrived:
     now: float
     first_seq: int
 
+    @property
+    def at(self) -> float:
+        return self.now if self.receipt.at is None else self.receipt.at
 
-def record_receipt(arrived: Arrived) -> Script[Found]:
-    """Keep a receipt, tell what it says of each recipient, and end the wait for it: once, however
-    often it is given.
+
+@dataclass(frozen=True, slots=True)
+class Filed:
+    """What became of a receipt: of which message it is, and its number there."""
+
+    found: Found
+    message_pk: str | None = None
+    number: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The message that a receipt is about, with its recipients by number."""
+
+    pk: str
+    id: str
+    is_called: bool
+    addresses: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One recipient that a receipt speaks of; `n` is None for one that the message does not have,
+    or that the receipt does not name.
     """
-    raise NotImplementedError
-    yield
+
+    n: int | None
+    address: str | None
+
+
+def record_receipt(arrived: Arrived) -> Script[Filed]:
+    """Keep a receipt, tell what it says of each recipient, and end the wait for it."""
+    subject = yield from find(arrived)
+    if subject is None:
+        return Filed(Found.UNKNOWN)
+    identity = identity_of(arrived)
+    known = yield Query(KNOWN, (subject.pk, identity))
+    if known:
+        return Filed(Found.REPEATED, subject.pk, known[0]["number"])
+    number: int = (yield Query(LAST, (subject.pk,)))[0]["number"] + 1
+    told = spoken_of(arrived.receipt, subject.addresses)
+    yield Query(INSERT, receipt_row(arrived, subject, number, identity))
+    yield from change_states(arrived, subject, [t.n for t in told if t.n is not None])
+    yield Each(INSERT_EVENT, event_rows(arrived, subject, number, told))
+    yield Query(TOUCH, (subject.pk, True, arrived.now))
+    return Filed(Found.RECORDED, subject.pk, number)
+
+
+def tell(arrived: Arrived, filed: Filed, metrics: Metrics) -> None:
+    """Count and log what became of a receipt; call it after the commit."""
+    kind = arrived.receipt.kind
+    metrics.pec_receipt(arrived.tenant_id, kind if filed.found is Found.RECORDED else filed.found)
+    maillog.pec_receipt(
+        filed.message_pk,
+        tenant=arrived.tenant_id,
+        account=arrived.account_id,
+        kind=kind,
+        found=filed.found,
+    )
+
+
+def find(arrived: Arrived) -> Script[Subject | None]:
+    """Find the message of a receipt, and lock it."""
+    row = yield from find_row(arrived)
+    if row is None:
+        return None
+    places = yield Query(LOCK, (row["pk"],))
+    if not places:
+        return None
+    addresses = {place["n"]: place["address"] for place in places}
+    return Subject(row["pk"], row["id"], row["client_base_url"] is not None, addresses)
+
+
+def find_row(arrived: Arrived) -> Script[Row | None]:
+    tenant_id, account_id, receipt = arrived.tenant_id, arrived.account_id, arrived.receipt
+    for message_id in receipt.message_ids:
+        spellings = [message_id, message_id.strip("<>")]
+        rows = yield Query(FIND, (tenant_id, spellings, account_id))
+        if rows:
+            return rows[0]
+    if receipt.pillarbox_id is None and receipt.genro_id is None:
+        return None
+    values = tenant_id, receipt.pillarbox_id or "", receipt.genro_id or "", account_id
+    rows = yield Query(FIND_OWN, values)
+    return rows[0] if rows else None
+
+
+def change_states(arrived: Arrived, subject: Subject, ns: Sequence[int]) -> Script[None]:
+    """End the wait for these recipients, and say where their mail is now known to be."""
+    yield Each(END_WAIT, [(subject.pk, n) for n in ns])
+    if arrived.receipt.event is PecEvent.DELIVERY:
+        yield Each(DELIVER, [(subject.pk, n) for n in ns])
+    if arrived.receipt.is_failure:
+        delivered = {row["n"] for row in (yield Query(DELIVERED, (subject.pk,)))}
+        yield Each(BOUNCE, bounce_rows(arrived, subject.pk, ns, delivered))
+
+
+def spoken_of(receipt: Receipt, addresses: dict[int, str]) -> list[Told]:
+    """Decide whom a receipt speaks of. Case does not count; nobody means two mailboxes by it."""
+    named = {address.lower() for address in receipt.recipients}
+    told = [Told(n, address) for n, address in addresses.items() if address.lower() in named]
+    if told:
+        return told
+    is_about_all = receipt.kind in ABOUT_ALL or (not named and len(addresses) == 1)
+    if is_about_all:
+        return [Told(n, address) for n, address in addresses.items()]
+    return [Told(None, address) for address in receipt.recipients[:MOST_EVENTS]] or [
+        Told(None, None)
+    ]
+
+
+def identity_of(arrived: Arrived) -> str:
+    """Name a receipt the same way whenever it comes, also by another mailbox with other trace
+    fields. One without a Message-ID is known by its bytes.
+    """
+    receipt = arrived.receipt
+    if receipt.own_id is None:
+        return hashlib.sha256(arrived.raw).hexdigest()
+    parts = (receipt.own_id, receipt.kind, receipt.error, receipt.at, *receipt.recipients)
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def details(receipt: Receipt) -> str:
+    """Say in words what a receipt says: its kind, the norm's word for the error, the provider's
+    text.
+    """
+    error = f" ({receipt.error})" if receipt.error else ""
+    detail = f": {receipt.detail}" if receipt.detail else ""
+    return f"{receipt.kind}{error}{detail}"
+
+
+def receipt_row(
+    arrived: Arrived, subject: Subject, number: int, identity: str
+) -> tuple[Value, ...]:
+    receipt = arrived.receipt
+    return (
+        subject.pk,
+        number,
+        arrived.tenant_id,
+        subject.id,
+        arrived.account_id,
+        identity,
+        receipt.kind.value,
+        arrived.at,
+        arrived.now,
+        json.dumps(receipt.recipients),
+        receipt.error,
+        receipt.detail,
+        receipt.provider,
+        receipt.provider_id,
+        len(arrived.raw),
+        arrived.raw,
+    )
+
+
+def bounce_rows(
+    arrived: Arrived, pk: str, ns: Sequence[int], delivered: Collection[int]
+) -> list[tuple[Value, ...]]:
+    receipt = arrived.receipt
+    status = STATUS.search(receipt.detail or "")
+    bounce_type = BOUNCE_TYPES.get(receipt.error or "", "soft")
+    code = status[0] if status else None
+    return [
+        (pk, n, arrived.at, bounce_type, code, details(receipt)) for n in ns if n not in delivered
+    ]
+
+
+def event_rows(
+    arrived: Arrived, subject: Subject, number: int, told: Sequence[Told]
+) -> list[tuple[Value, ...]]:
+    receipt, report = arrived.receipt, "waiting" if subject.is_called else "none"
+    seqs: Iterator[int] = count(arrived.first_seq)
+    return [
+        (
+            subject.pk,
+            next(seqs),
+            arrived.tenant_id,
+            one.n,
+            receipt.event.value,
+            arrived.at,
+            json.dumps(
+                {
+                    "recipient": one.address,
+                    "account_id": arrived.account_id,
+                    "details": details(receipt),
+                    "receipt": number,
+                    "receipt_type": receipt.kind.value,
+                    "receipt_message_id": receipt.own_id,
+                }
+            ),
+            report,
+        )
+        for one in told
+    ]

@@ -13,6 +13,7 @@ from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.database import Each, Query, Script, Value
+from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.claim import must_live
 from relay.store.queue.gates import Gate, read_gates
 
@@ -78,6 +79,7 @@ class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
 
+    `is_pec`: the account is one of certified mail, of which receipts are awaited.
     `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered
     bytes stay.
     """
@@ -90,6 +92,7 @@ class Settlement:
     resolutions: tuple[Resolution, ...]
     reports: bool = False
     keeps_content: bool = False
+    is_pec: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,9 +179,21 @@ def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]
     yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)])
     finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
     yield Each(FINISH, [row for row in finished if row[1]])
+    waits = [wait for item in items if item.is_pec for wait in waits_of(item)]
+    if waits:
+        yield from await_receipts(waits)
     dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
     if dropped:
         yield Each(DROP_CONTENT, dropped)
+
+
+def waits_of(item: Settlement) -> list[Wait]:
+    delivery = item.delivery
+    return [
+        (delivery.pk, r.n, delivery.tenant_id, item.account_id, item.ended_at)
+        for r in item.resolutions
+        if r.state is State.SENT
+    ]
 
 
 def seqs_needed(items: Sequence[Settlement | Release]) -> int:
