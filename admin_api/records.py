@@ -2,13 +2,26 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
+from admin_api.schemas.receipt import ReceiptRecord
 from relay.model import FINAL_STATES, State
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
+from relay.store.receipts import ReceiptView
 
 # A bounce came back after the upstream had taken it: it was sent all the same.
 _GOT_IT = frozenset({State.SENT, State.BOUNCED})
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened to a message; `waiting_for` says why it is due and not sent."""
+
+    attempts: Sequence[AttemptView]
+    events: Sequence[EventView]
+    receipts: Sequence[ReceiptView]
+    waiting_for: str | None
 
 
 def status_of(recipients: Sequence[RecipientView]) -> str:
@@ -41,19 +54,30 @@ def record(
     )
 
 
-def full_record(
-    view: MessageView,
-    tenant_name: str | None,
-    attempts: Sequence[AttemptView],
-    events: Sequence[EventView],
-    waiting_for: str | None,
-) -> FullRecord:
-    """Describe a message with its story; `waiting_for` says why it is due and not sent."""
+def full_record(view: MessageView, tenant_name: str | None, story: Story) -> FullRecord:
+    """Describe a message with its story."""
     return FullRecord.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # as above
-        waiting_for=waiting_for,
-        attempts=[_attempt(attempt) for attempt in attempts],
-        events=[_event(event) for event in events],
+        waiting_for=story.waiting_for,
+        attempts=[_attempt(attempt) for attempt in story.attempts],
+        events=[_event(event) for event in story.events],
+        receipts=[receipt_record(receipt) for receipt in story.receipts],
+    )
+
+
+def receipt_record(view: ReceiptView) -> ReceiptRecord:
+    return ReceiptRecord(
+        n=view.number,
+        receipt_type=view.kind.value,
+        ts=int(view.at),
+        received_ts=int(view.received_at),
+        account_id=view.account_id,
+        recipients=list(view.recipients),
+        error=view.error,
+        detail=view.detail,
+        provider=view.provider,
+        provider_id=view.provider_id,
+        size_bytes=view.size_bytes,
     )
 
 

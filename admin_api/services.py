@@ -18,6 +18,7 @@ from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.tenants import TenantStore
 
@@ -78,6 +79,7 @@ class Services:
     retention: RetentionStore
     events: EventStore
     outbox: Outbox
+    receipts: ReceiptStore
     metrics: Metrics
     wake: Wake
     accounts_in_trouble: Callable[[], Sequence[AccountTrouble]]

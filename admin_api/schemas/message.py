@@ -14,6 +14,7 @@ from admin_api.schemas.model import (
     Text,
     Whole,
 )
+from admin_api.schemas.receipt import ReceiptRecord
 from relay.model import OnUnknown
 
 HORIZON_S = 366 * 86_400
@@ -210,6 +211,8 @@ class FullRecord(Record):
     waiting_for: str | None
     attempts: list[Attempt]
     events: list[Event]
+    receipts: list[ReceiptRecord]
+    """Of certified mail (PEC), in the order in which they came."""
 
 
 class Records(Ok):

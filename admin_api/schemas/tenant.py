@@ -178,7 +178,7 @@ class DeleteTenantQuery(Model):
 
 class TenantDestroyed(Ok):
     destroyed: dict[str, int]
-    """Numbers of messages, queued (of them), unreported_events, accounts, credentials."""
+    """Numbers of messages, queued (of them), unreported_events, accounts, credentials, receipts."""
     dry_run: bool | None = None
 
 

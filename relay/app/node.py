@@ -39,13 +39,16 @@ from relay.reports.reporter import Reporter
 from relay.store import command_log, instance
 from relay.store.database import Database
 from relay.store.orders import OrderStore
+from relay.store.pec_waits import Waits
 from relay.store.queue import once
+from relay.store.receipts import forget as forget_receipts
 from relay.store.retention import DAY_S
 from relay.store.spool import Spool
 from relay.store.sweeper import Sweeper
 
 SWEEP_EVERY_S = 600.0
 LOG_EVERY_S = 1.0
+PEC_EVERY_S = 5.0
 
 
 class Node:
@@ -112,11 +115,14 @@ class Node:
             chores=(
                 (once.forget, self.config.retention.idempotency_hours * 3600),
                 (command_log.forget, self.config.retention.command_log_days * DAY_S),
+                (forget_receipts, self.config.retention.receipts_days * DAY_S),
             ),
         )
+        waits = Waits(self.spool, self.metrics, self.config.pec.acceptance_timeout_s)
         errands = (
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
+            Errand(PEC_EVERY_S, waits.look),
         )
         self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
 

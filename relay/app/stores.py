@@ -17,6 +17,7 @@ from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
 from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.sqlite import open_sqlite
 from relay.store.tenants import TenantStore
@@ -55,6 +56,7 @@ class Stores:
     instance: InstanceStore
     events: EventStore
     outbox: Outbox
+    receipts: ReceiptStore
     directory: Directory
 
 
@@ -74,5 +76,6 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         InstanceStore(database, keyring),
         EventStore(database),
         Outbox(database),
+        ReceiptStore(database),
         directory,
     )

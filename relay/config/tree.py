@@ -201,6 +201,11 @@ class Callback(Section):
     """Private networks that may be called; loopback is while the node listens on loopback only."""
 
 
+class Pec(Section):
+    acceptance_timeout_s: Seconds = 1800
+    """How long after certified mail was sent a missing acceptance is told as pec_timeout."""
+
+
 class Retention(Section):
     days: Days = 7
     """Days that a message is kept after its end, once that is reported or nobody is called."""
@@ -208,6 +213,8 @@ class Retention(Section):
     """Days that the log of API commands is kept."""
     idempotency_hours: Hours = 48
     """Hours in which a call with the same Idempotency-Key gets the first answer again."""
+    receipts_days: Days = 3650
+    """Days that receipts of certified mail are kept; they are proof, and outlive their message."""
 
 
 class Log(Section):
@@ -234,5 +241,6 @@ class Tree(Section):
     dispatch: Dispatch
     upstream: Upstream
     callback: Callback
+    pec: Pec
     retention: Retention
     log: Log

@@ -25,6 +25,7 @@ from relay.store.instance import InstanceStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
@@ -86,6 +87,7 @@ def services(db: Database, spool: Spool) -> Services:
         retention=RetentionStore(db),
         events=EventStore(db),
         outbox=Outbox(db),
+        receipts=ReceiptStore(db),
         metrics=metrics,
         wake=lambda _tenant_id: None,
         accounts_in_trouble=list,
