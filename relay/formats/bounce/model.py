@@ -45,7 +45,8 @@ class Clues:
 
     `delivered_to` holds the addresses this bounce was delivered to (Delivered-To, X-Original-To,
     Envelope-To, To): where a VERP token may stand. The ids are of the returned headers;
-    `message_ids` takes in In-Reply-To and References of the bounce itself.
+    `message_ids` takes in In-Reply-To and References of the bounce itself. `complainants` are those
+    whom a feedback report names: their mail was delivered, so they are no recipients of a bounce.
     """
 
     delivered_to: tuple[str, ...] = ()
@@ -53,6 +54,7 @@ class Clues:
     genro_ids: tuple[str, ...] = ()
     message_ids: tuple[str, ...] = ()
     envelope_id: str | None = None
+    complainants: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

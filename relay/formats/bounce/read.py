@@ -1,0 +1,110 @@
+"""Read a mail that came back.
+
+The stages, each asked only where those before it found nothing: a feedback report (RFC 5965), a
+delivery report (RFC 3464), the same in the text, X-Failed-Recipients, the notice for people, then
+flufl.bounce, and last the returned mail's own recipients. What was found is judged the same way
+whatever found it.
+
+Pure and bounded: `letter` limits what is looked at, and no input makes it raise.
+"""
+
+import re
+from dataclasses import replace
+
+from relay.formats.bounce.feedback import read_feedback
+from relay.formats.bounce.finding import Finding
+from relay.formats.bounce.judge import judge
+from relay.formats.bounce.kinds import WORST_FIRST
+from relay.formats.bounce.letter import Head, Letter, read_letter
+from relay.formats.bounce.library import ask_library
+from relay.formats.bounce.mailbox import addresses_in
+from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
+from relay.formats.bounce.notice import addressed, notice_of, read_notice, section_of
+from relay.formats.bounce.original import clues_of, original_heads
+from relay.formats.bounce.report import envelope_id, read_report, read_report_in_text
+from relay.formats.bounce.signs import came_back, is_away
+
+WARNING = re.compile(
+    r"warning message only|delivery * delayed|has been delayed|will be retried|"
+    r"could not send message for past|delivery status notification \(delay\)|do not need to resend|"
+    r"warning: could not send|delivery delayed|message delayed|will continue to try|still being retried",
+    re.I,
+)
+
+
+def read_bounce(raw: bytes) -> Returned:
+    letter = read_letter(raw)
+    originals = original_heads(letter)
+    clues = clues_of(letter, originals, envelope_id(letter))
+    feedback = read_feedback(letter, originals)
+    if feedback is not None:
+        clues = replace(clues, complainants=feedback.complainants)
+        return Returned(Kind.NONE, "feedback", (), feedback.is_complaint, clues)
+    notice = notice_of(letter)
+    findings = _findings(letter, notice, originals)
+    if findings:
+        warning = _is_warning(letter.head, notice)
+        return _returned(tuple(judge(each, is_warning=warning) for each in findings), clues)
+    return _no_bounce(letter, clues)
+
+
+def _findings(
+    letter: Letter, notice: tuple[str, ...], originals: tuple[Head, ...]
+) -> tuple[Finding, ...]:
+    found = read_report(letter) or read_report_in_text(
+        [line for part in letter.parts if part.type == "text/plain" for line in part.lines[:1000]]
+    )
+    if found:
+        return _with_context(found, notice)
+    if not came_back(letter.head, notice):
+        return ()
+    if failed := addresses_in(" ".join(letter.head.all("x-failed-recipients"))):
+        return addressed(notice, failed)
+    own = frozenset(a.lower() for a in addresses_in(f"{letter.head.first('to')} {letter.head.first('from')}"))
+    return (
+        read_notice(notice, own)
+        or ask_library(letter.head, notice)
+        or _meant(notice, originals)
+    )
+
+
+def _meant(notice: tuple[str, ...], originals: tuple[Head, ...]) -> tuple[Finding, ...]:
+    """Take the recipient of the returned mail, where it had but one."""
+    for head in originals:
+        recipients = addresses_in(f"{head.first('to')} {head.first('cc')}")
+        if len(recipients) == 1:
+            return addressed(notice, recipients)
+    return ()
+
+
+def _with_context(found: tuple[Finding, ...], notice: tuple[str, ...]) -> tuple[Finding, ...]:
+    named = {(finding.address or "").lower() for finding in found}
+    return tuple(
+        section_of(notice, each, frozenset(named - {(each.address or "").lower()})) for each in found
+    )
+
+
+def _is_warning(head: Head, notice: tuple[str, ...]) -> bool:
+    return bool(WARNING.search("\n".join((head.first("subject"), *notice[:40]))))
+
+
+def _no_bounce(letter: Letter, clues: Clues) -> Returned:
+    if not is_away(letter.head):
+        return Returned(Kind.NONE, "undefined", (), False, clues)
+    senders = addresses_in(letter.head.first("from"))
+    away = ReturnedRecipient(
+        address=senders[0] if senders else None,
+        action=None,
+        status=None,
+        reply_code=None,
+        kind=Kind.NONE,
+        reason="vacation",
+        diagnostic="",
+        remote_mta=None,
+    )
+    return _returned((away,), clues)
+
+
+def _returned(recipients: tuple[ReturnedRecipient, ...], clues: Clues) -> Returned:
+    worst = min(recipients, key=lambda each: WORST_FIRST.index(each.kind))
+    return Returned(worst.kind, worst.reason, recipients, False, clues)
