@@ -7,9 +7,9 @@ its mails anew (UIDVALIDITY, RFC 3501 §2.3.1.1).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from relay.crypto import digest
 from relay.errors import Fenced
@@ -26,11 +26,8 @@ INSTANCE: Key = ("", "")
 
 TLS_PORT = 993
 CLEAR_PORT = 143
-PORTION = 500
+MARKS_AT_ONCE = 200
 
-# Settings have no version: their text is another after each change, since a password is sealed
-# anew.
-SETTINGS = "SELECT value FROM instance WHERE name = 'settings'"
 SEATS = """
 SELECT a.tenant_id, a.id, a.version, COALESCE(m.due_at, 0) AS due_at
 FROM accounts a LEFT JOIN mailboxes m ON m.tenant_id = a.tenant_id AND m.account_id = a.id
@@ -39,10 +36,10 @@ WHERE a.imap_host IS NOT NULL AND (m.owner IS NULL OR m.owner = $1
 ORDER BY COALESCE(m.due_at, 0)
 """
 INSTANCE_SEAT = """
-SELECT due_at FROM mailboxes WHERE tenant_id = '' AND account_id = '' AND owner IS NOT NULL
-    AND owner <> $1 AND EXISTS (SELECT 1 FROM nodes WHERE epoch = mailboxes.owner)
+SELECT due_at, COALESCE(owner, $1) <> $1
+    AND EXISTS (SELECT 1 FROM nodes WHERE epoch = mailboxes.owner) AS is_taken
+FROM mailboxes WHERE tenant_id = '' AND account_id = ''
 """
-INSTANCE_DUE = "SELECT due_at FROM mailboxes WHERE tenant_id = '' AND account_id = ''"
 MAKE_DUE = "UPDATE mailboxes SET due_at = 0"
 
 ENTER = """
@@ -71,15 +68,15 @@ UPDATE mailboxes SET owner = NULL, due_at = $3, failures = $4, failing_since = $
 WHERE tenant_id = $1 AND account_id = $2
 """
 
+KNOWN = """
+SELECT digest FROM mailbox_mails WHERE tenant_id = $1 AND account_id = $2 AND digest = $3
+"""
 REMEMBER = """
 INSERT INTO mailbox_mails (tenant_id, account_id, digest, uid_validity, uid, is_readable, is_marked,
     seen_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-ON CONFLICT (tenant_id, account_id, digest) DO NOTHING RETURNING digest
-"""
-MEET_AGAIN = """
-UPDATE mailbox_mails SET uid_validity = $4, uid = $5, is_marked = $6, seen_at = $7
-WHERE tenant_id = $1 AND account_id = $2 AND digest = $3
+ON CONFLICT (tenant_id, account_id, digest) DO UPDATE SET uid_validity = $4, uid = $5,
+    is_marked = $7, seen_at = $8
 """
 UNMARKED = """
 SELECT digest, uid, is_readable FROM mailbox_mails
@@ -168,6 +165,16 @@ class Met:
 
 
 @dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    """What a mail did. `is_ours`: it was about mail of ours, so it is remembered, and its mailbox
+    may show that.
+    """
+
+    result: T
+    is_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Conclusion:
     """How a turn ends: when the mailbox is looked at again, and what was wrong."""
 
@@ -188,9 +195,7 @@ class Standing:
 
 
 class MailboxStore:
-    def __init__(
-        self, database: Database, accounts: AccountStore, instance: InstanceStore
-    ) -> None:
+    def __init__(self, database: Database, accounts: AccountStore, instance: InstanceStore) -> None:
         self._database = database
         self._accounts = accounts
         self._instance = instance
@@ -227,10 +232,19 @@ class MailboxStore:
         """Read from the start: the server counts its mails anew. Raises Fenced."""
         return await self._database.write(partial(count_from, turn, uid_validity))
 
-    async def act(self, turn: Turn, met: Met, effect: Callable[[], Script[T]]) -> T | None:
-        """Do what a mail asks and pass it, as one; None when it was done before. Raises Fenced."""
+    async def act(
+        self, turn: Turn, met: Met, effect: Callable[[], Script[Done[T]]]
+    ) -> Done[T] | None:
+        """Do what a mail asks and pass it, as one; None when it was done before. Raises Fenced,
+        DataRejected.
+        """
         now = self._database.now()
         return await self._database.write(partial(act, turn, met, effect, now))
+
+    async def put_aside(self, turn: Turn, met: Met) -> None:
+        """Pass a mail that cannot be read. Raises Fenced."""
+        now = self._database.now()
+        await self._database.write(partial(put_aside, turn, met, now))
 
     async def advance(self, turn: Turn, uid: int) -> None:
         """Pass the mails up to this one. Raises Fenced."""
@@ -238,7 +252,7 @@ class MailboxStore:
 
     async def unmarked(self, turn: Turn, uid_validity: int) -> list[Met]:
         """Return mails that the mailbox is to show as acted on, or as unreadable, and does not."""
-        rows = await self._database.fetch(UNMARKED, *turn.key, uid_validity, PORTION)
+        rows = await self._database.fetch(UNMARKED, *turn.key, uid_validity, MARKS_AT_ONCE)
         return [
             Met(uid_validity, r["uid"], r["digest"], bool(r["is_readable"]), False) for r in rows
         ]
@@ -264,11 +278,14 @@ class MailboxStore:
         return [standing(row) for row in await self._database.fetch(STANDINGS)]
 
     async def _instance_seat(self, epoch: int) -> list[Seat]:
-        settings = await self._database.fetch(SETTINGS)
-        if not settings or await self._database.fetch(INSTANCE_SEAT, epoch):
+        bounce = (await self._instance.read()).bounce
+        if mailbox_of_instance(bounce) is None:
             return []
-        due = await self._database.fetch(INSTANCE_DUE)
-        return [Seat(INSTANCE, digest(settings[0]["value"]), due[0]["due_at"] if due else 0.0)]
+        version = digest(repr(sorted(asdict(bounce).items())))
+        rows = await self._database.fetch(INSTANCE_SEAT, epoch)
+        if not rows:
+            return [Seat(INSTANCE, version, 0.0)]
+        return [] if rows[0]["is_taken"] else [Seat(INSTANCE, version, rows[0]["due_at"])]
 
 
 def mailbox_of_instance(given: BounceMailbox) -> Mailbox | None:
@@ -336,17 +353,27 @@ def count_from(turn: Turn, uid_validity: int) -> Script[Turn]:
     return Turn(turn.key, turn.epoch, uid_validity, 0, turn.failures, turn.failing_since)
 
 
-def act(turn: Turn, met: Met, effect: Callable[[], Script[T]], now: float) -> Script[T | None]:
+def act(
+    turn: Turn, met: Met, effect: Callable[[], Script[Done[T]]], now: float
+) -> Script[Done[T] | None]:
     yield from must_own(turn)
-    values = (*turn.key, met.digest, met.uid_validity, met.uid)
-    is_new = yield Query(REMEMBER, (*values, met.is_readable, met.is_marked, now))
-    result = None
-    if is_new:
-        result = yield from effect()
-    else:
-        yield Query(MEET_AGAIN, (*values, met.is_marked, now))
+    is_known = yield Query(KNOWN, (*turn.key, met.digest))
+    done = None if is_known else (yield from effect())
+    if done is None or done.is_ours:
+        yield from remember(turn, met, now)
     yield Query(ADVANCE, (*turn.key, met.uid))
-    return result
+    return done
+
+
+def put_aside(turn: Turn, met: Met, now: float) -> Script[None]:
+    yield from must_own(turn)
+    yield from remember(turn, met, now)
+    yield Query(ADVANCE, (*turn.key, met.uid))
+
+
+def remember(turn: Turn, met: Met, now: float) -> Script[None]:
+    values = (met.uid_validity, met.uid, met.is_readable, met.is_marked, now)
+    yield Query(REMEMBER, (*turn.key, met.digest, *values))
 
 
 def advance(turn: Turn, uid: int) -> Script[None]:
