@@ -6,7 +6,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Finding:
     """`diagnostic` is what was said about this recipient, `context` what stands around it in the
-    notice: it is asked only where the first says too little.
+    notice: it is asked only where the first says too little. `category` is what the reporting mailer itself made
+    of it (PowerMTA).
     """
 
     address: str | None
@@ -14,5 +15,6 @@ class Finding:
     status: str | None = None
     diagnostic: str = ""
     mechanism: str = ""
+    category: str = ""
     remote_mta: str | None = None
     context: str = ""

@@ -1,5 +1,7 @@
 """From what was found about a recipient to what it means."""
 
+import re
+
 from relay.formats.bounce.finding import Finding
 from relay.formats.bounce.kinds import NO_FAILURE, kind_of
 from relay.formats.bounce.model import Kind, ReturnedRecipient
@@ -7,7 +9,8 @@ from relay.formats.bounce.reason import Case, reason_of
 from relay.formats.bounce.reply import Reply, command_in, is_generic, read_reply
 
 DIAGNOSTIC_LIMIT_CHARS = 1_000
-TEMPORARY_REASONS = frozenset({"networkerror"})
+RETRIED = re.compile(r"(?<!delivery )retry time(?:out exceeded|out| not reached)")
+"How Exim ends a row of temporary failures that had no code."
 DELAYED = "delayed"
 
 
@@ -33,9 +36,14 @@ def _reply(finding: Finding) -> Reply:
     around = read_reply(finding.context)
     return Reply(
         code=own.code or around.code,
-        status=own.status or (around.status if not finding.status else None),
+        status=own.status or (around.status if _tells_little(finding.status) else None),
         command=own.command or command_in(finding.context),
     )
+
+
+def _tells_little(status: str | None) -> bool:
+    reported = read_reply(status or "").status
+    return reported is None or is_generic(reported)
 
 
 def _status(finding: Finding, reply: Reply, action: str | None) -> str | None:
@@ -45,7 +53,7 @@ def _status(finding: Finding, reply: Reply, action: str | None) -> str | None:
         return reply.status
     if reported:
         return reported
-    return _class(reply, action)
+    return "4.0.0" if RETRIED.search(finding.diagnostic) else _class(reply, action)
 
 
 def _class(reply: Reply, action: str | None) -> str:
@@ -63,6 +71,7 @@ def _reason(finding: Finding, reply: Reply, status: str | None, action: str | No
         reply=reply,
         status=status,
         mechanism=finding.mechanism,
+        category=finding.category,
         diagnostic=finding.diagnostic,
         context=finding.context,
         is_delayed=action == DELAYED,

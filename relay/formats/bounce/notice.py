@@ -16,14 +16,14 @@ from relay.formats.bounce.mailbox import address_in, addresses_in
 LINES_LIMIT = 600
 LINE_LIMIT_CHARS = 1_000
 RECIPIENTS_LIMIT = 100
-DIAGNOSTIC_LIMIT_CHARS = 2_000
+DIAGNOSTIC_LIMIT_CHARS = 4_000
 
 TAG = re.compile(r"<(?![^<>\s]{1,128}@)[^<>]{0,2000}>")
 BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li)\b[^<>]{0,500}>", re.I)
 NOT_SHOWN = re.compile(r"<(style|script|title)\b[^<>]{0,500}>[^<]{0,20000}", re.I)
 
 ORIGINAL_BEGINS = re.compile(
-    r"(?:[-=*_ ]{0,60}\s?(?:"
+    r"(?:[-=*_| ]{0,60}\s?(?:"
     r"below (?:this line )?is (?:a copy|the original)"
     r"|below this line is a copy"
     r"|enclosed is a copy"
@@ -73,8 +73,9 @@ FOLLOWED = re.compile(
     r"([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})[:,]? (?:invalid|error|unknown|rejected|failed|was|is|has|could|does|-|\()",
     re.I,
 )
+TOLD_OF = re.compile(r"([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})(?:: | \.\.\. | because: ).+")
 REPLIED = re.compile(r"[245]\d\d[ -].{0,200}?<([^\s<>]{1,128}@[^\s<>]{3,255})>")
-STRONG = (ALONE, LEADING, DATED, FOLLOWED)
+STRONG = (ALONE, LEADING, DATED, FOLLOWED, TOLD_OF)
 WEAK = (TOLD, LABELLED, REPLIED)
 
 
@@ -101,12 +102,12 @@ def read_notice(lines: tuple[str, ...], own: frozenset[str]) -> tuple[Finding, .
 
 def addressed(lines: tuple[str, ...], addresses: tuple[str, ...]) -> tuple[Finding, ...]:
     """Find what is said of recipients that are known from elsewhere."""
-    if len(addresses) == 1:
-        return (Finding(addresses[0], diagnostic=_joined(lines)),)
-    at = {}
+    at: dict[int, str] = {}
     for address in addresses[:RECIPIENTS_LIMIT]:
         places = [i for i, line in enumerate(lines) if address.lower() in line.lower()]
-        at[places[0] if places else len(lines) + len(at)] = address
+        at[places[0] if places else -1 - len(at)] = address
+    if len(at) == 1:
+        return (Finding(addresses[0], diagnostic=_joined(lines[max(at) if max(at) > 0 else 0 :]), context=_joined(lines)),)
     return _sections(lines, dict(sorted(at.items())))
 
 

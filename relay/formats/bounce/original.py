@@ -2,7 +2,7 @@
 
 import re
 
-from relay.formats.bounce.letter import Head, Letter, read_head
+from relay.formats.bounce.letter import FIELD, Head, Letter, read_head
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues
 
@@ -11,6 +11,7 @@ TYPES = ("message/rfc822", "text/rfc822-headers", "text/rfc822-header", "message
 ID_LIMIT_CHARS = 1_000
 IDS_LIMIT = 50
 MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
+MARKER = re.compile(r"[-=*_| ]{0,60}(?:original message|message (?:headers?|text) follows?)", re.I)
 BEGINS = re.compile(r"(?:received|return-path|message-id|dkim-signature|x-pillarbox-id|x-genro-mail-id):", re.I)
 DELIVERED = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
 
@@ -58,9 +59,12 @@ def _unindented(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _begin_of(lines: tuple[str, ...]) -> int | None:
+    is_below_marker = False
     for at, line in enumerate(lines):
-        if BEGINS.match(line.lstrip("> \t")[:100]):
+        start = line.lstrip("> \t")[:100]
+        if BEGINS.match(start) or (is_below_marker and FIELD.match(start)):
             return at
+        is_below_marker = is_below_marker or MARKER.match(start) is not None
     return None
 
 

@@ -11,6 +11,7 @@ Pure and bounded: `letter` limits what is looked at, and no input makes it raise
 import re
 from dataclasses import replace
 
+from relay.formats.bounce.dialogue import read_dialogue
 from relay.formats.bounce.feedback import read_feedback
 from relay.formats.bounce.finding import Finding
 from relay.formats.bounce.judge import judge
@@ -20,6 +21,7 @@ from relay.formats.bounce.library import ask_library
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
 from relay.formats.bounce.notice import addressed, notice_of, read_notice, section_of
+from relay.formats.bounce.notification import read_notification
 from relay.formats.bounce.original import clues_of, original_heads
 from relay.formats.bounce.report import envelope_id, read_report, read_report_in_text
 from relay.formats.bounce.signs import came_back, is_away
@@ -34,14 +36,15 @@ WARNING = re.compile(
 
 def read_bounce(raw: bytes) -> Returned:
     letter = read_letter(raw)
-    originals = original_heads(letter)
+    notification = read_notification(letter)
+    originals = (notification.original,) if notification else original_heads(letter)
     clues = clues_of(letter, originals, envelope_id(letter))
-    feedback = read_feedback(letter, originals)
+    feedback = notification.feedback if notification else read_feedback(letter, originals)
     if feedback is not None:
         clues = replace(clues, complainants=feedback.complainants)
         return Returned(Kind.NONE, "feedback", (), feedback.is_complaint, clues)
     notice = notice_of(letter)
-    findings = _findings(letter, notice, originals)
+    findings = notification.findings if notification else _findings(letter, notice, originals)
     if findings:
         warning = _is_warning(letter.head, notice)
         return _returned(tuple(judge(each, is_warning=warning) for each in findings), clues)
@@ -62,7 +65,8 @@ def _findings(
         return addressed(notice, failed)
     own = frozenset(a.lower() for a in addresses_in(f"{letter.head.first('to')} {letter.head.first('from')}"))
     return (
-        read_notice(notice, own)
+        read_dialogue(notice)
+        or read_notice(notice, own)
         or ask_library(letter.head, notice)
         or _meant(notice, originals)
     )

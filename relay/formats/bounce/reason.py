@@ -9,16 +9,14 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from relay.formats.bounce.phrases import GENERAL, PROVIDERS, TABLES, Table
+from relay.formats.bounce.phrases import EXACT, TABLES, Table
 from relay.formats.bounce.reply import Reply
 
-SEARCHED_CHARS = 2_000
+SEARCHED_CHARS = 4_000
 GAP_CHARS = 120
 ADDRESS = re.compile(r"<?[^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:]{3,255}>?")
-CONTINUED = re.compile(r"(?<!\d)[245]\d\d-(?:[245]\.\d{1,3}\.\d{1,3})?")
+CODES = re.compile(r"(?<!\d)[245]\d\d(?:-|[ -][245]\.\d{1,3}\.\d{1,3}(?!\.))")
 
-AT_ADDRESS = ("1.0", "1.1", "1.3", "1.10")
-AT_MAILBOX = ("2.0", "2.1", "7.1")
 
 BY_STATUS: tuple[tuple[str, str], ...] = (
     ("1.0", "userunknown"),
@@ -84,7 +82,31 @@ SAID_BY_PROGRAMS = ("mailboxfull", "userunknown")
 VAGUE = frozenset({"securityerror", "systemerror", "syntaxerror", "networkerror", "filtered"})
 "What a status can say and a phrase would say better."
 
-BY_COMMAND = {"CONN": "blocked", "HELO": "blocked", "MAIL": "rejected", "RCPT": "userunknown"}
+LOCAL_ERROR = 451
+"RFC 5321 §4.2.3: requested action aborted: local error in processing."
+
+BY_COMMAND = {"CONN": "blocked", "HELO": "blocked", "MAIL": "rejected"}
+
+
+BY_CATEGORY = {
+    "bad-mailbox": "userunknown",
+    "bad-domain": "hostunknown",
+    "inactive-mailbox": "suspend",
+    "quota-issues": "mailboxfull",
+    "spam-related": "spamdetected",
+    "virus-related": "virusdetected",
+    "policy-related": "policyviolation",
+    "content-related": "contenterror",
+    "message-expired": "expired",
+    "no-answer-from-host": "networkerror",
+    "routing-errors": "networkerror",
+    "bad-connection": "networkerror",
+    "relaying-issues": "norelaying",
+    "invalid-sender": "rejected",
+    "protocol-errors": "syntaxerror",
+    "bad-configuration": "systemerror",
+}
+"PowerMTA's; what it calls «other» is read as if it had said nothing."
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +116,15 @@ class Case:
     reply: Reply
     status: str | None
     mechanism: str
+    category: str
     diagnostic: str
     context: str
     is_delayed: bool
 
 
 def reason_of(case: Case) -> str:
+    if case.category in BY_CATEGORY:
+        return BY_CATEGORY[case.category]
     if case.mechanism == "x-unix":
         said = _said(case, case.context)
         return said if said in SAID_BY_PROGRAMS else "mailererror"
@@ -111,24 +136,27 @@ def _said(case: Case, text: str) -> str | None:
     if found is None:
         return None
     reason, table = found
-    if reason == "userunknown" and table is not PROVIDERS:
-        return _unknown_user(case, is_vague=table is GENERAL)
+    if reason == "userunknown" and table not in EXACT:
+        return _unknown_user(case)
     return reason
 
 
-def _unknown_user(case: Case, *, is_vague: bool) -> str:
-    """A server that took the address and then refused the mail filters: it knows the user."""
+def _unknown_user(case: Case) -> str:
+    """Believe it where it was said to RCPT, or is numbered so, or is said by no server.
+
+    A server that took the address and then refused the mail filters: it knows the user.
+    """
     subject = _detail(case.status)
     if subject == "1.6":
         return "hasmoved"
-    if subject in AT_ADDRESS or case.reply.command == "RCPT" or case.reply.code is None:
+    if (subject or "").startswith("1.") or case.reply.command == "RCPT" or case.reply.code is None:
         return "userunknown"
-    if case.reply.command or subject in AT_MAILBOX or is_vague:
-        return "filtered"
-    return "userunknown"
+    return "filtered"
 
 
 def _numbered(case: Case) -> str | None:
+    if case.is_delayed and not case.diagnostic:
+        return _said(case, case.context) or "expired"
     reason = STATUS_REASONS.get(_detail(case.status) or "")
     if reason is None or reason in VAGUE:
         further = _said(case, case.context)
@@ -141,6 +169,8 @@ def _left_over(case: Case) -> str:
         return "expired"
     if case.reply.code is not None and case.reply.command in BY_COMMAND:
         return BY_COMMAND[case.reply.command]
+    if case.reply.code == LOCAL_ERROR:
+        return "systemerror"
     return "onhold" if case.diagnostic.strip() else "undefined"
 
 
@@ -160,7 +190,7 @@ def phrase_in(text: str) -> tuple[str, Table] | None:
 
 
 def _plain(text: str) -> str:
-    lowered = " ".join(CONTINUED.sub(" ", text.lower()).split())
+    lowered = " ".join(CODES.sub(" ", text.lower()).split())
     return ADDRESS.sub("@", lowered).replace("’", "'")
 
 

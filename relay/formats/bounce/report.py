@@ -80,6 +80,7 @@ def _finding(group: Head) -> Finding:
         status=group.first("status") or None,
         diagnostic=text.strip(),
         mechanism=mechanism.strip().lower(),
+        category=group.first("x-powermta-bouncecategory").lower(),
         remote_mta=group.first("remote-mta").partition(";")[2].strip()[:255] or None,
     )
 

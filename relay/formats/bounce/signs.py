@@ -6,7 +6,7 @@ from relay.formats.bounce.letter import Head, content_type
 
 DAEMON = re.compile(
     r"mailer-daemon|mail-daemon|postmaster|mail delivery|delivery system|delivery subsystem|bounce|"
-    r"system administrator|mdaemon|mailadmin|mail administrator|<>",
+    r"administrator|sysadmin|post_master|mdaemon|mailadmin|mail administrator|<>",
     re.I,
 )
 SUBJECT = re.compile(
@@ -14,7 +14,7 @@ SUBJECT = re.compile(
     r"mail system error|mail failure|mail error|rejected|could not|cannot send|not (be )?sent|bounce|"
     r"non remis|unzustellbar|nicht zugestellt|mancata consegna|postmaster notify|user unknown|"
     r"could ?n[o']t|error sending|loop alert|are not member|warning: message|email validation|"
-    r"message status|dsn|notice: mail|message you sent blocked|rebotado|notificaci|échec|"
+    r"message status|mail failed|returning to sender|dsn|notice: mail|message you sent blocked|rebotado|notificaci|échec|"
     r"配信|送信|エラー|メール",
     re.I,
 )
@@ -24,7 +24,7 @@ TEXT = re.compile(
     r"qmail-send program|could not be delivered|delivery (has )?failed|was not delivered|"
     r"undeliverable|did not reach the following|unable to deliver|transcript of session follows|"
     r"failure reasons|permanent (fatal )?error|returned to sender|delivery status notification|"
-    r"message rejected|was rejected|unknown user|user unknown|mail delivery failed",
+    r"message rejected|was rejected|unknown user|user unknown|mail delivery failed|error message below|no valid recipients",
     re.I,
 )
 REPLY = re.compile(r"auto-(?:replied|generated)|auto.?reply|vacation", re.I)
@@ -41,10 +41,11 @@ def came_back(head: Head, notice: tuple[str, ...]) -> bool:
     kind, parameters = content_type(head)
     if kind == "multipart/report" or any(head.first(name) for name in TOLD_IN_HEAD):
         return True
-    if head.first("auto-submitted").lower().startswith("auto-replied"):
-        return False
+    is_daemon = bool(DAEMON.search(f"{head.first('from')} {head.first('return-path')}"))
+    if head.first("auto-submitted").lower().startswith("auto-replied") and not is_daemon:
+        return False  # Exim's bounces say so too
     hints = (
-        bool(DAEMON.search(f"{head.first('from')} {head.first('return-path')}")),
+        is_daemon,
         bool(SUBJECT.search(head.first("subject")[:300])),
         bool(MAILERS.search(head.first("x-mailer")[:100])),
         bool(TEXT.search("\n".join(notice[:60]))),

@@ -9,12 +9,16 @@ of sender is full of spam» is about spam.
 from relay.formats.bounce.phrases.address import ADDRESS
 from relay.formats.bounce.phrases.general import GENERAL
 from relay.formats.bounce.phrases.mail import MAIL
+from relay.formats.bounce.phrases.mailers import MAILERS
 from relay.formats.bounce.phrases.providers import PROVIDERS
 from relay.formats.bounce.phrases.sender import SENDER
 from relay.formats.bounce.phrases.system import SYSTEM
 
 Table = tuple[tuple[str, tuple[str, ...]], ...]
 
-TABLES: tuple[Table, ...] = (PROVIDERS, MAIL, SENDER, ADDRESS, SYSTEM, GENERAL)
+TABLES: tuple[Table, ...] = (PROVIDERS, MAILERS, MAIL, SENDER, ADDRESS, SYSTEM, GENERAL)
 
-__all__ = ["GENERAL", "PROVIDERS", "TABLES", "Table"]
+EXACT = (PROVIDERS, MAILERS)
+"Tables whose phrases say what they mean, whenever they were said."
+
+__all__ = ["EXACT", "GENERAL", "TABLES", "Table"]

@@ -113,6 +113,8 @@ ADDRESS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "suspend",
         (
             "account disabled",
+            "temporary locked",
+            "temporarily locked",
             "account has been disabled",
             "account has been suspended",
             "account is disabled",
@@ -352,7 +354,6 @@ ADDRESS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "server can't be found",
             "server not found",
             "mail domain mentioned",
-            "5.1.2",
         ),
     ),
     (

@@ -106,6 +106,11 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("policyviolation", ("p=blockedmessage", "content presents a potential")),
     ("policyviolation", ("p=cidr", "p=addressrestriction")),
     ("networkerror", ("responded with code nxdomain", "responded with code servfail")),
+    ("authfailure", ("the sender is unauthenticated",)),
+    ("rejected", ("groups.google.com", "support.google.com/groups", "'send mail as' feature")),
+    # Hotmail, Outlook.com
+    ("userunknown", ("requested action not taken: mailbox unavailable (",)),
+    ("requireptr", ("mismatches client ip",)),
     # au (KDDI) does not name whom it filters
     ("filtered", (": : user unknown",)),
 )
