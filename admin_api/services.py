@@ -15,6 +15,7 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
@@ -79,6 +80,7 @@ class Services:
     retention: RetentionStore
     events: EventStore
     outbox: Outbox
+    mailboxes: MailboxStore
     receipts: ReceiptStore
     metrics: Metrics
     wake: Wake

@@ -93,6 +93,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         retention=node.stores.retention,
         events=node.stores.events,
         outbox=node.stores.outbox,
+        mailboxes=node.stores.mailboxes,
         receipts=node.stores.receipts,
         metrics=node.metrics,
         wake=node.run_now,

@@ -26,6 +26,18 @@ class InstanceChange(Model):
     bounce_return_path: Text | None = None
 
 
+class BounceStatus(Model):
+    """How reading the bounce mailbox goes. Times are Unix seconds."""
+
+    last_ok_ts: float | None
+    """When it was last seen to answer, to half a minute."""
+    failures: int
+    """Failed looks since."""
+    failing_since_ts: float | None
+    error: str | None
+    next_look_ts: float | None
+
+
 class InstanceOutput(Model):
     ok: bool = True
     name: str
@@ -37,6 +49,8 @@ class InstanceOutput(Model):
     bounce_imap_ssl: bool
     bounce_poll_interval: int
     bounce_return_path: str | None
+    bounce_status: BounceStatus | None
+    """null until the mailbox was looked into."""
 
 
 class InstanceChanged(Ok):

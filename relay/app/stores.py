@@ -13,6 +13,7 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
 from relay.store.outbox import Outbox
@@ -56,6 +57,7 @@ class Stores:
     instance: InstanceStore
     events: EventStore
     outbox: Outbox
+    mailboxes: MailboxStore
     receipts: ReceiptStore
     directory: Directory
 
@@ -64,6 +66,7 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
     tenants = TenantStore(database, keyring)
     accounts = AccountStore(database, keyring)
     credentials = CredentialStore(database)
+    instance = InstanceStore(database, keyring)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
     return Stores(
         tenants,
@@ -73,9 +76,10 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         BatchStore(database),
         RetentionStore(database),
         CommandLog(database),
-        InstanceStore(database, keyring),
+        instance,
         EventStore(database),
         Outbox(database),
+        MailboxStore(database, accounts, instance),
         ReceiptStore(database),
         directory,
     )

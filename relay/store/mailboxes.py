@@ -87,12 +87,13 @@ MARKED = """
 UPDATE mailbox_mails SET is_marked = $4 WHERE tenant_id = $1 AND account_id = $2 AND digest = $3
 """
 
-STANDINGS = """
-SELECT tenant_id, account_id, looked_at, failures, failing_since, error, due_at FROM mailboxes m
-WHERE (tenant_id = '' AND account_id = '') OR EXISTS (
-    SELECT 1 FROM accounts a
-    WHERE a.tenant_id = m.tenant_id AND a.id = m.account_id AND a.imap_host IS NOT NULL)
-ORDER BY tenant_id, account_id
+STANDING = "SELECT * FROM mailboxes WHERE tenant_id = $1 AND account_id = $2"
+
+TROUBLED = """
+SELECT m.* FROM mailboxes m LEFT JOIN accounts a ON a.tenant_id = m.tenant_id
+    AND a.id = m.account_id
+WHERE m.failures > 0 AND (m.account_id = '' OR a.imap_host IS NOT NULL)
+ORDER BY m.tenant_id, m.account_id LIMIT 1000
 """
 FORGET_MAILS = "DELETE FROM mailbox_mails WHERE seen_at < $1"
 FORGET_ABANDONED = """
@@ -274,8 +275,16 @@ class MailboxStore:
         """End a turn. Raises Fenced."""
         await self._database.write(partial(conclude, turn, conclusion))
 
-    async def standings(self) -> list[Standing]:
-        return [standing(row) for row in await self._database.fetch(STANDINGS)]
+    async def standing(self, key: Key) -> Standing | None:
+        """Say how reading a mailbox goes; None when nobody looked yet."""
+        rows = await self._database.fetch(STANDING, *key)
+        return standing(rows[0]) if rows else None
+
+    async def troubled(self) -> list[Standing]:
+        """Return the mailboxes that cannot be read, at most 1000."""
+        is_read = mailbox_of_instance((await self._instance.read()).bounce) is not None
+        rows = await self._database.fetch(TROUBLED)
+        return [s for s in map(standing, rows) if s.key != INSTANCE or is_read]
 
     async def _instance_seat(self, epoch: int) -> list[Seat]:
         bounce = (await self._instance.read()).bounce

@@ -22,6 +22,7 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
@@ -67,6 +68,7 @@ def services(db: Database, spool: Spool) -> Services:
     keyring = Keyring([bytes(32)])
     tenants, accounts = TenantStore(db, keyring), AccountStore(db, keyring)
     credentials, metrics = CredentialStore(db), Metrics()
+    instance = InstanceStore(db, keyring)
     directory = Directory(db, tenants, accounts, credentials, time.monotonic)
     door = Door(spool, directory, metrics, Disk(None, 0, time.monotonic), door_settings())
     return Services(
@@ -83,10 +85,11 @@ def services(db: Database, spool: Spool) -> Services:
         batches=BatchStore(db),
         orders=OrderStore(spool),
         command_log=CommandLog(db),
-        instance=InstanceStore(db, keyring),
+        instance=instance,
         retention=RetentionStore(db),
         events=EventStore(db),
         outbox=Outbox(db),
+        mailboxes=MailboxStore(db, accounts, instance),
         receipts=ReceiptStore(db),
         metrics=metrics,
         wake=lambda _tenant_id: None,

@@ -19,6 +19,7 @@ async def test_an_instance_has_the_name_of_its_settings_until_it_is_given_anothe
         "bounce_imap_ssl": True,
         "bounce_poll_interval": 60,
         "bounce_return_path": None,
+        "bounce_status": None,
     }
     assert (await admin.put("/instance", json={"name": "Post office"})).json() == {"ok": True}
     assert (await admin.get("/instance")).json()["name"] == "Post office"
