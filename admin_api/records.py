@@ -87,6 +87,11 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
     sent = [r for r in recipients if r.state in _GOT_IT]
     failed = [r for r in recipients if r.state is State.FAILED]
     is_lost = is_final and bool(failed) and not sent
+    bounced = max(
+        (r for r in recipients if r.state is State.BOUNCED),
+        key=lambda r: r.bounced_at or 0.0,
+        default=None,
+    )
     return {
         "pk": view.pk,
         "id": view.id,
@@ -102,10 +107,10 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
         "error_ts": _latest(r.final_at for r in failed) if is_lost else None,
         "error": failed[0].reply if is_lost else None,
         "reported_ts": _seconds(view.reported_at) if is_final else None,
-        "bounce_type": None,
-        "bounce_code": None,
-        "bounce_reason": None,
-        "bounce_ts": None,
+        "bounce_type": bounced and bounced.bounce_type,
+        "bounce_code": bounced and bounced.bounce_code,
+        "bounce_reason": bounced and bounced.bounce_reason,
+        "bounce_ts": _seconds(bounced.bounced_at) if bounced else None,
         "created_at": view.accepted_at,
         "updated_at": view.updated_at,
         "message": json.loads(view.record),

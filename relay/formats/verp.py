@@ -90,7 +90,7 @@ def read(addresses: Iterable[str], keys: Sequence[bytes]) -> Reference | Forged 
 def _opened(token: str, keys: Sequence[bytes]) -> Reference | None:
     raw = base64.b32decode(token.upper() + _PADDING)
     body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
-    if not any([hmac.compare_digest(mac, _mac(body, key)) for key in keys]):
+    if not any(hmac.compare_digest(mac, _mac(body, key)) for key in keys):
         return None
     pk, named = body[:_PK_BYTES].hex(), int.from_bytes(body[_PK_BYTES:], "big")
     text = f"{pk[:8]}-{pk[8:12]}-{pk[12:16]}-{pk[16:20]}-{pk[20:]}"

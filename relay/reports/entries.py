@@ -18,7 +18,11 @@ FIELDS: Mapping[str, tuple[str, str | None]] = {
     "rejected": ("error_ts", "error"),
     "cancelled": ("error_ts", "error"),
     "deferred": ("deferred_ts", "deferred_reason"),
+    "suppressed": ("error_ts", "error"),
+    "bounced": ("bounce_ts", None),
 }
+
+BOUNCE_FIELDS = ("bounce_type", "bounce_code", "bounce_reason")
 
 
 def entry(event: StoredEvent) -> Entry | None:
@@ -27,6 +31,8 @@ def entry(event: StoredEvent) -> Entry | None:
     if outcome is None:
         return None
     told: Entry = {"id": event.id} | outcome
+    if event.kind == "bounced":
+        told |= {name: event.data.get(name) for name in BOUNCE_FIELDS}
     told |= {
         "pk": None if event.is_rejection else event.message_pk,
         "tenant_id": event.tenant_id,
