@@ -15,11 +15,12 @@ FILE_NAME = "daticert.xml"
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 16
 TEXT_MAX_CHARS = 1000
-MAX_RECIPIENTS = 10_000
+MAX_ELEMENTS = 20_000
 
 Path = tuple[str, ...]
-_DATA: Path = ("postacert", "dati")
-_HEADING: Path = ("postacert", "intestazione")
+_ROOT: Path = ("postacert",)
+_DATA: Path = (*_ROOT, "dati")
+_TIME: Path = (*_DATA, "data")
 
 
 class NotCertified(ValueError):
@@ -70,22 +71,22 @@ def _refuse(*_declared: object) -> NoReturn:
 
 @dataclass(slots=True)
 class _Elements:
-    """The texts and attributes met so far, by the path of their element."""
+    """The texts and the first attributes met so far, by the path of their element."""
 
     _path: list[str] = field(default_factory=list)
     _texts: dict[Path, list[str]] = field(default_factory=dict)
     _attributes: dict[Path, dict[str, str]] = field(default_factory=dict)
+    _count: int = 0
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
         # A prefix names a space that the norm does not have.
         self._path.append(name.rpartition(":")[2].lower())
-        if len(self._path) > MAX_DEPTH:
+        self._count += 1
+        if len(self._path) > MAX_DEPTH or self._count > MAX_ELEMENTS:
             raise NotCertified
         path = tuple(self._path)
         self._attributes.setdefault(path, attributes)
-        texts = self._texts.setdefault(path, [])
-        if len(texts) < MAX_RECIPIENTS:
-            texts.append("")
+        self._texts.setdefault(path, []).append("")
 
     def end(self, _name: str) -> None:
         self._path.pop()
@@ -95,13 +96,13 @@ class _Elements:
         texts[-1] = (texts[-1] + text)[:TEXT_MAX_CHARS]
 
     def certified(self) -> Certified:
-        about = self._attributes.get(("postacert",))
+        about = self._attributes.get(_ROOT)
         if about is None:
             raise NotCertified
         return Certified(
             kind=about.get("tipo", ""),
             error=about.get("errore", ""),
-            recipients=self._all((*_HEADING, "destinatari")),
+            recipients=self._all((*_ROOT, "intestazione", "destinatari")),
             reached=self._all((*_DATA, "consegna")) or self._all((*_DATA, "ricezione")),
             message_id=self._first((*_DATA, "msgid")),
             provider=self._first((*_DATA, "gestore-emittente")),
@@ -118,9 +119,8 @@ class _Elements:
         return next(iter(self._all(path)), None)
 
     def _time(self) -> float | None:
-        path = (*_DATA, "data")
-        day, hour = self._first((*path, "giorno")), self._first((*path, "ora"))
-        zone = self._attributes.get(path, {}).get("zona", "")
+        day, hour = self._first((*_TIME, "giorno")), self._first((*_TIME, "ora"))
+        zone = self._attributes.get(_TIME, {}).get("zona", "")
         try:
             return datetime.strptime(f"{day} {hour} {zone}", "%d/%m/%Y %H:%M:%S %z").timestamp()
         except (ValueError, OverflowError):
