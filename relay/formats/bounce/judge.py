@@ -11,11 +11,11 @@ from relay.formats.bounce.reply import Reply, command_in, is_generic, read_reply
 DIAGNOSTIC_LIMIT_CHARS = 1_000
 RETRIED = re.compile(r"(?<!delivery )retry time(?:out exceeded|out| not reached)")
 "How Exim ends a row of temporary failures that had no code."
-DELAYED = "delayed"
+DELAYED, FAILED = "delayed", "failed"
 
 
 def judge(finding: Finding, *, is_warning: bool) -> ReturnedRecipient:
-    action = finding.action or (DELAYED if is_warning else None)
+    action = finding.action or (DELAYED if is_warning else FAILED)
     reply = _reply(finding)
     status = _status(finding, reply, action)
     reason = _reason(finding, reply, status, action)

@@ -20,7 +20,9 @@ PARTS_LIMIT = 50
 DEPTH_LIMIT = 8
 
 FIELD = re.compile(r"([!-9;-~]{1,100})[ \t]{0,20}:(.*)", re.DOTALL)
-PARAMETER = re.compile(r""";\s{0,20}([A-Za-z-]{1,30})\s{0,20}=\s{0,20}(?:"([^"]{0,200})"|([^\s;"]{1,200}))""")
+PARAMETER = re.compile(
+    r""";\s{0,20}([A-Za-z-]{1,30})\s{0,20}=\s{0,20}(?:"([^"]{0,200})"|([^\s;"]{1,200}))"""
+)
 GUESSED_BOUNDARY = re.compile(rb"--[^\s]{5,100}")
 
 

@@ -29,4 +29,6 @@ def ask_library(head: Head, notice: tuple[str, ...]) -> tuple[Finding, ...]:
     except TROUBLE:
         return ()
     text = "\n".join(line for line in lines if line)
-    return tuple(Finding(address.decode("ascii", "replace"), diagnostic=text) for address in sorted(failed))
+    return tuple(
+        Finding(address.decode("ascii", "replace"), diagnostic=text) for address in sorted(failed)
+    )

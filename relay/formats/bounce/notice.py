@@ -68,12 +68,16 @@ LABELLED = re.compile(
     r"""[\s:]{1,4}["'<]{0,2}([^\s<>()"',;:]{1,128}@[^\s<>()"',;:/]{3,255})""",
     re.I,
 )
-TOLD = re.compile(r"[A-Z][A-Za-z0-9 ,'_-]{3,80}: ?<?([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})>?")
+TOLD = re.compile(
+    r"[A-Z][A-Za-z0-9 ,'_-]{3,80}: ?<?([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})>?"
+)
 FOLLOWED = re.compile(
     r"([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})[:,]? (?:invalid|error|unknown|rejected|failed|was|is|has|could|does|-|\()",
     re.I,
 )
-TOLD_OF = re.compile(r"([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})(?:: | \.\.\. | because: ).+")
+TOLD_OF = re.compile(
+    r"([^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:/]{3,255})(?:: | \.\.\. | because: | ?\[).+"
+)
 REPLIED = re.compile(r"[245]\d\d[ -].{0,200}?<([^\s<>]{1,128}@[^\s<>]{3,255})>")
 STRONG = (ALONE, LEADING, DATED, FOLLOWED, TOLD_OF)
 WEAK = (TOLD, LABELLED, REPLIED)
@@ -107,7 +111,13 @@ def addressed(lines: tuple[str, ...], addresses: tuple[str, ...]) -> tuple[Findi
         places = [i for i, line in enumerate(lines) if address.lower() in line.lower()]
         at[places[0] if places else -1 - len(at)] = address
     if len(at) == 1:
-        return (Finding(addresses[0], diagnostic=_joined(lines[max(at) if max(at) > 0 else 0 :]), context=_joined(lines)),)
+        return (
+            Finding(
+                addresses[0],
+                diagnostic=_joined(lines[max(at) if max(at) > 0 else 0 :]),
+                context=_joined(lines),
+            ),
+        )
     return _sections(lines, dict(sorted(at.items())))
 
 

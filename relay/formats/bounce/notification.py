@@ -30,7 +30,9 @@ def read_notification(letter: Letter) -> Notification | None:
     bounced, complained = _object(told, "bounce"), _object(told, "complaint")
     feedback = None
     if complained:
-        named = [_text(each, "emailAddress") for each in _objects(complained, "complainedRecipients")]
+        named = [
+            _text(each, "emailAddress") for each in _objects(complained, "complainedRecipients")
+        ]
         feedback = Feedback(is_complaint=True, complainants=tuple(filter(None, named)))
     findings = [_bounced(each) for each in _objects(bounced, "bouncedRecipients")]
     return Notification(
@@ -96,7 +98,11 @@ def _object(told: dict[str, object], name: str) -> dict[str, object]:
 
 def _objects(told: dict[str, object], name: str) -> list[dict[str, object]]:
     value = told.get(name)
-    return [each for each in value if isinstance(each, dict)][:RECIPIENTS_LIMIT] if isinstance(value, list) else []
+    return (
+        [each for each in value if isinstance(each, dict)][:RECIPIENTS_LIMIT]
+        if isinstance(value, list)
+        else []
+    )
 
 
 def _text(told: dict[str, object], name: str) -> str:

@@ -6,13 +6,22 @@ from relay.formats.bounce.letter import FIELD, Head, Letter, read_head
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues
 
-TYPES = ("message/rfc822", "text/rfc822-headers", "text/rfc822-header", "message/global", "message/partial",
-         "message/global-headers", "message/rfc822-headers")
+TYPES = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "text/rfc822-header",
+    "message/global",
+    "message/partial",
+    "message/global-headers",
+    "message/rfc822-headers",
+)
 ID_LIMIT_CHARS = 1_000
 IDS_LIMIT = 50
 MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 MARKER = re.compile(r"[-=*_| ]{0,60}(?:original message|message (?:headers?|text) follows?)", re.I)
-BEGINS = re.compile(r"(?:received|return-path|message-id|dkim-signature|x-pillarbox-id|x-genro-mail-id):", re.I)
+BEGINS = re.compile(
+    r"(?:received|return-path|message-id|dkim-signature|x-pillarbox-id|x-genro-mail-id):", re.I
+)
 DELIVERED = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
 
 

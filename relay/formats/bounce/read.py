@@ -26,8 +26,11 @@ from relay.formats.bounce.original import clues_of, original_heads
 from relay.formats.bounce.report import envelope_id, read_report, read_report_in_text
 from relay.formats.bounce.signs import came_back, is_away
 
+JUDGED_CHARS = 80_000
+SHORTEST_CHARS = 400
+
 WARNING = re.compile(
-    r"warning message only|delivery * delayed|has been delayed|will be retried|"
+    r"warning message only|delivery (?:is|was|has been) delayed|not yet been delivered|warning: message|has been delayed|will be retried|"
     r"could not send message for past|delivery status notification \(delay\)|do not need to resend|"
     r"warning: could not send|delivery delayed|message delayed|will continue to try|still being retried",
     re.I,
@@ -47,7 +50,9 @@ def read_bounce(raw: bytes) -> Returned:
     findings = notification.findings if notification else _findings(letter, notice, originals)
     if findings:
         warning = _is_warning(letter.head, notice)
-        return _returned(tuple(judge(each, is_warning=warning) for each in findings), clues)
+        return _returned(
+            tuple(judge(each, is_warning=warning) for each in _within_budget(findings)), clues
+        )
     return _no_bounce(letter, clues)
 
 
@@ -58,12 +63,14 @@ def _findings(
         [line for part in letter.parts if part.type == "text/plain" for line in part.lines[:1000]]
     )
     if found:
-        return _with_context(found, notice)
-    if not came_back(letter.head, notice):
+        return _with_context(_named(found, letter.head, originals), notice)
+    if not came_back(letter, notice):
         return ()
     if failed := addresses_in(" ".join(letter.head.all("x-failed-recipients"))):
         return addressed(notice, failed)
-    own = frozenset(a.lower() for a in addresses_in(f"{letter.head.first('to')} {letter.head.first('from')}"))
+    own = frozenset(
+        a.lower() for a in addresses_in(f"{letter.head.first('to')} {letter.head.first('from')}")
+    )
     return (
         read_dialogue(notice)
         or read_notice(notice, own)
@@ -72,19 +79,45 @@ def _findings(
     )
 
 
+def _within_budget(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Cut the texts so that all of them together cost no more than a few of full length."""
+    limit = max(SHORTEST_CHARS, JUDGED_CHARS // len(findings))
+    return tuple(
+        replace(each, diagnostic=each.diagnostic[:limit], context=each.context[:limit])
+        for each in findings
+    )
+
+
 def _meant(notice: tuple[str, ...], originals: tuple[Head, ...]) -> tuple[Finding, ...]:
     """Take the recipient of the returned mail, where it had but one."""
+    recipient = _only_recipient(originals)
+    return addressed(notice, (recipient,)) if recipient else ()
+
+
+def _only_recipient(originals: tuple[Head, ...]) -> str | None:
     for head in originals:
         recipients = addresses_in(f"{head.first('to')} {head.first('cc')}")
         if len(recipients) == 1:
-            return addressed(notice, recipients)
-    return ()
+            return recipients[0]
+    return None
+
+
+def _named(
+    found: tuple[Finding, ...], head: Head, originals: tuple[Head, ...]
+) -> tuple[Finding, ...]:
+    """Give a report's only recipient an address where the report has a path or a number."""
+    if len(found) > 1 or found[0].address:
+        return found
+    failed = addresses_in(" ".join(head.all("x-failed-recipients")))
+    address = failed[0] if failed else _only_recipient(originals)
+    return (replace(found[0], address=address),)
 
 
 def _with_context(found: tuple[Finding, ...], notice: tuple[str, ...]) -> tuple[Finding, ...]:
     named = {(finding.address or "").lower() for finding in found}
     return tuple(
-        section_of(notice, each, frozenset(named - {(each.address or "").lower()})) for each in found
+        section_of(notice, each, frozenset(named - {(each.address or "").lower()}))
+        for each in found
     )
 
 

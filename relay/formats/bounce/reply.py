@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<![\d.:/\[-])([245][0-5]\d)(?=[ \-:]|$)(?![ -]\d{1,3}\b(?!\.))")
-TAGGED_REPLY = re.compile(r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#)([245][0-5]\d)\b", re.I)
+TAGGED_REPLY = re.compile(
+    r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#)([245][0-5]\d)\b", re.I
+)
 GENERIC = re.compile(r"[245]\.(0\.\d|0\.\d\d\d)")
 SEARCHED_CHARS = 4_000
 
@@ -63,7 +65,8 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "in reply to rcpt to",
             "after rcpt to",
             "after sending rcpt to",
-            "following rcpt to",
+            "following rcpt",
+            "error after rcpt",
             ">>> rcpt to",
             "[rcpt_to]",
             "smtp:rcpt",

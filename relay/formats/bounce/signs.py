@@ -2,7 +2,8 @@
 
 import re
 
-from relay.formats.bounce.letter import Head, content_type
+from relay.formats.bounce.letter import Head, Letter, content_type
+from relay.formats.bounce.original import TYPES as ORIGINALS
 
 DAEMON = re.compile(
     r"mailer-daemon|mail-daemon|postmaster|mail delivery|delivery system|delivery subsystem|bounce|"
@@ -24,7 +25,8 @@ TEXT = re.compile(
     r"qmail-send program|could not be delivered|delivery (has )?failed|was not delivered|"
     r"undeliverable|did not reach the following|unable to deliver|transcript of session follows|"
     r"failure reasons|permanent (fatal )?error|returned to sender|delivery status notification|"
-    r"message rejected|was rejected|unknown user|user unknown|mail delivery failed|error message below|no valid recipients",
+    r"message rejected|was rejected|unknown user|user unknown|mail delivery failed|error message below|no valid recipients|trouble delivering|delivery (?:errors|problems)|"
+    r"cannot be delivered|can ?not deliver|not delivered",
     re.I,
 )
 REPLY = re.compile(r"auto-(?:replied|generated)|auto.?reply|vacation", re.I)
@@ -36,27 +38,31 @@ AWAY = re.compile(
 )
 
 
-def came_back(head: Head, notice: tuple[str, ...]) -> bool:
+def came_back(letter: Letter, notice: tuple[str, ...]) -> bool:
     """Whether the mail looks like a report on one that was sent."""
-    kind, parameters = content_type(head)
+    head = letter.head
+    kind, _ = content_type(head)
     if kind == "multipart/report" or any(head.first(name) for name in TOLD_IN_HEAD):
         return True
     is_daemon = bool(DAEMON.search(f"{head.first('from')} {head.first('return-path')}"))
     if head.first("auto-submitted").lower().startswith("auto-replied") and not is_daemon:
         return False  # Exim's bounces say so too
-    hints = (
-        is_daemon,
-        bool(SUBJECT.search(head.first("subject")[:300])),
-        bool(MAILERS.search(head.first("x-mailer")[:100])),
-        bool(TEXT.search("\n".join(notice[:60]))),
-    )
-    return sum(hints) >= 2
+    is_mailer = bool(MAILERS.search(head.first("x-mailer")[:100]))
+    encloses = any(part.type in ORIGINALS for part in letter.parts)
+    if not (is_daemon or is_mailer or encloses):
+        return False
+    subject, text = head.first("subject")[:300], "\n".join(notice[:60])
+    return bool(SUBJECT.search(subject) or TEXT.search(text))
 
 
 def is_away(head: Head) -> bool:
     """Whether a program answered for a person (RFC 3834 §5)."""
     submitted = head.first("auto-submitted").lower()
-    if submitted.startswith("auto-replied") or head.first("x-autoreply") or head.first("x-autorespond"):
+    if (
+        submitted.startswith("auto-replied")
+        or head.first("x-autoreply")
+        or head.first("x-autorespond")
+    ):
         return True
     if head.first("precedence").lower().replace("-", "_") == "auto_reply":
         return True

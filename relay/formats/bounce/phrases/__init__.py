@@ -9,14 +9,26 @@ of sender is full of spam» is about spam.
 from relay.formats.bounce.phrases.address import ADDRESS
 from relay.formats.bounce.phrases.general import GENERAL
 from relay.formats.bounce.phrases.mail import MAIL
+from relay.formats.bounce.phrases.mailbox import MAILBOX
 from relay.formats.bounce.phrases.mailers import MAILERS
 from relay.formats.bounce.phrases.providers import PROVIDERS
-from relay.formats.bounce.phrases.sender import SENDER
+from relay.formats.bounce.phrases.reputation import REPUTATION
+from relay.formats.bounce.phrases.rights import RIGHTS
 from relay.formats.bounce.phrases.system import SYSTEM
 
 Table = tuple[tuple[str, tuple[str, ...]], ...]
 
-TABLES: tuple[Table, ...] = (PROVIDERS, MAILERS, MAIL, SENDER, ADDRESS, SYSTEM, GENERAL)
+TABLES: tuple[Table, ...] = (
+    PROVIDERS,
+    MAILERS,
+    MAIL,
+    REPUTATION,
+    RIGHTS,
+    MAILBOX,
+    ADDRESS,
+    SYSTEM,
+    GENERAL,
+)
 
 EXACT = (PROVIDERS, MAILERS)
 "Tables whose phrases say what they mean, whenever they were said."

@@ -45,7 +45,10 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("requireptr", ("prt000001", "[r-dns]")),
     # Microsoft: sender support and «AS» codes
     ("badreputation", ("rate limited due to ip reputation", "(s3113)", "(s3114)", "(s3115)")),
-    ("blocked", ("banned sending ip", "(s3140)", "(s3150)", "part of their network is on our block")),
+    (
+        "blocked",
+        ("banned sending ip", "(s3140)", "(s3150)", "part of their network is on our block"),
+    ),
     ("authfailure", ("does not pass dmarc verification", "5.7.515 access denied")),
     ("userunknown", ("resolver.adr.recipnotfound", "resolver.adr.recipientnotfound")),
     ("userunknown", ("resolver.adr.exrecipnotfound", "resolver.adr.invalidinsmtp")),
@@ -105,6 +108,9 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("requireptr", ("p=ipv6authferror", "p=iprejecterror ptr")),
     ("policyviolation", ("p=blockedmessage", "content presents a potential")),
     ("policyviolation", ("p=cidr", "p=addressrestriction")),
+    ("expired", ("dns error: could not contact dns servers",)),
+    ("hostunknown", ("dns error: domain name not found",)),
+    ("hostunknown", ("dns error: dns server returned answer with no data",)),
     ("networkerror", ("responded with code nxdomain", "responded with code servfail")),
     ("authfailure", ("the sender is unauthenticated",)),
     ("rejected", ("groups.google.com", "support.google.com/groups", "'send mail as' feature")),
