@@ -5,6 +5,7 @@ import re
 from relay.formats.bounce.letter import FIELD, Head, Letter, read_head
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues
+from relay.formats.bounce.notice import begins_original
 
 TYPES = (
     "message/rfc822",
@@ -18,7 +19,6 @@ TYPES = (
 ID_LIMIT_CHARS = 1_000
 IDS_LIMIT = 50
 MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
-MARKER = re.compile(r"[-=*_| ]{0,60}(?:original message|message (?:headers?|text) follows?)", re.I)
 BEGINS = re.compile(
     r"(?:received|return-path|message-id|dkim-signature|x-pillarbox-id|x-genro-mail-id):", re.I
 )
@@ -73,7 +73,7 @@ def _begin_of(lines: tuple[str, ...]) -> int | None:
         start = line.lstrip("> \t")[:100]
         if BEGINS.match(start) or (is_below_marker and FIELD.match(start)):
             return at
-        is_below_marker = is_below_marker or MARKER.match(start) is not None
+        is_below_marker = is_below_marker or begins_original(start)
     return None
 
 

@@ -8,7 +8,6 @@ whatever found it.
 Pure and bounded: `letter` limits what is looked at, and no input makes it raise.
 """
 
-import re
 from dataclasses import replace
 
 from relay.formats.bounce.dialogue import read_dialogue
@@ -20,21 +19,15 @@ from relay.formats.bounce.letter import Head, Letter, read_letter
 from relay.formats.bounce.library import ask_library
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
-from relay.formats.bounce.notice import addressed, notice_of, read_notice, section_of
+from relay.formats.bounce.notice import notice_of
 from relay.formats.bounce.notification import read_notification
 from relay.formats.bounce.original import clues_of, original_heads
+from relay.formats.bounce.recipients import addressed, read_notice, with_context
 from relay.formats.bounce.report import envelope_id, read_report, read_report_in_text
-from relay.formats.bounce.signs import came_back, is_away
+from relay.formats.bounce.signs import came_back, is_away, is_warning
 
 JUDGED_CHARS = 80_000
 SHORTEST_CHARS = 400
-
-WARNING = re.compile(
-    r"warning message only|delivery (?:is|was|has been) delayed|not yet been delivered|warning: message|has been delayed|will be retried|"
-    r"could not send message for past|delivery status notification \(delay\)|do not need to resend|"
-    r"warning: could not send|delivery delayed|message delayed|will continue to try|still being retried",
-    re.I,
-)
 
 
 def read_bounce(raw: bytes) -> Returned:
@@ -49,7 +42,7 @@ def read_bounce(raw: bytes) -> Returned:
     notice = notice_of(letter)
     findings = notification.findings if notification else _findings(letter, notice, originals)
     if findings:
-        warning = _is_warning(letter.head, notice)
+        warning = is_warning(letter.head, notice)
         return _returned(
             tuple(judge(each, is_warning=warning) for each in _within_budget(findings)), clues
         )
@@ -63,17 +56,16 @@ def _findings(
         [line for part in letter.parts if part.type == "text/plain" for line in part.lines[:1000]]
     )
     if found:
-        return _with_context(_named(found, letter.head, originals), notice)
+        return with_context(_named(found, letter.head, originals), notice)
     if not came_back(letter, notice):
         return ()
     if failed := addresses_in(" ".join(letter.head.all("x-failed-recipients"))):
         return addressed(notice, failed)
-    own = frozenset(
-        a.lower() for a in addresses_in(f"{letter.head.first('to')} {letter.head.first('from')}")
-    )
+    head = letter.head
+    own = addresses_in(f"{head.first('to')} {head.first('from')}")
     return (
         read_dialogue(notice)
-        or read_notice(notice, own)
+        or read_notice(notice, frozenset(address.lower() for address in own))
         or ask_library(letter.head, notice)
         or _meant(notice, originals)
     )
@@ -111,18 +103,6 @@ def _named(
     failed = addresses_in(" ".join(head.all("x-failed-recipients")))
     address = failed[0] if failed else _only_recipient(originals)
     return (replace(found[0], address=address),)
-
-
-def _with_context(found: tuple[Finding, ...], notice: tuple[str, ...]) -> tuple[Finding, ...]:
-    named = {(finding.address or "").lower() for finding in found}
-    return tuple(
-        section_of(notice, each, frozenset(named - {(each.address or "").lower()}))
-        for each in found
-    )
-
-
-def _is_warning(head: Head, notice: tuple[str, ...]) -> bool:
-    return bool(WARNING.search("\n".join((head.first("subject"), *notice[:40]))))
 
 
 def _no_bounce(letter: Letter, clues: Clues) -> Returned:
