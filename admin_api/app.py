@@ -35,6 +35,7 @@ from admin_api import (
     raw_message,
     receipts,
     strict_json,
+    suppressions,
     suspension,
     tenants,
 )
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *accounts.ROUTES,
     *tenants.ROUTES,
     *credentials.ROUTES,
+    *suppressions.ROUTES,
     *instance.ROUTES,
     *command_log.ROUTES,
 )

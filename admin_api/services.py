@@ -21,6 +21,7 @@ from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
 from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
 Wake = Callable[[str | None], None]
@@ -78,6 +79,7 @@ class Services:
     command_log: CommandLog
     instance: InstanceStore
     retention: RetentionStore
+    suppressions: SuppressionStore
     events: EventStore
     outbox: Outbox
     mailboxes: MailboxStore

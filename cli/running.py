@@ -91,6 +91,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         command_log=node.stores.command_log,
         instance=node.stores.instance,
         retention=node.stores.retention,
+        suppressions=node.stores.suppressions,
         events=node.stores.events,
         outbox=node.stores.outbox,
         mailboxes=node.stores.mailboxes,

@@ -21,6 +21,7 @@ from relay.store.postgres import open_postgres
 from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.sqlite import open_sqlite
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
 
@@ -53,6 +54,7 @@ class Stores:
     messages: MessageStore
     batches: BatchStore
     retention: RetentionStore
+    suppressions: SuppressionStore
     command_log: CommandLog
     instance: InstanceStore
     events: EventStore
@@ -75,6 +77,7 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         MessageStore(database),
         BatchStore(database),
         RetentionStore(database),
+        SuppressionStore(database),
         CommandLog(database),
         instance,
         EventStore(database),

@@ -29,6 +29,7 @@ from relay.store.outbox import Outbox
 from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.spool import Spool
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
     ADMIN_TOKEN,
@@ -87,6 +88,7 @@ def services(db: Database, spool: Spool) -> Services:
         command_log=CommandLog(db),
         instance=instance,
         retention=RetentionStore(db),
+        suppressions=SuppressionStore(db),
         events=EventStore(db),
         outbox=Outbox(db),
         mailboxes=MailboxStore(db, accounts, instance),
