@@ -18,6 +18,7 @@ from enum import StrEnum
 from itertools import count
 
 from relay import maillog
+from relay.formats.address import folded
 from relay.formats.pec import PecEvent, Receipt, ReceiptKind
 from relay.metrics import Metrics
 from relay.store.database import Each, Query, Row, Script, Value
@@ -27,17 +28,18 @@ from relay.store.queue.settle import INSERT_EVENT
 # Events of one receipt are numbered from `first_seq`: ask the spool for so many numbers.
 MOST_EVENTS = 1000
 
-# The newest of several: a client may give one Message-ID to a mail and to its repetition.
+# The newest of several: a client may give one Message-ID to a mail and to its repetition. Only
+# certified mail has receipts; one that is routed and being sent turns out to be it a moment later.
 FIND = """
 SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
 WHERE m.tenant_id = $1 AND m.message_id {among:$2} AND (m.is_pec OR EXISTS (
-    SELECT 1 FROM recipients r WHERE r.message_pk = m.pk AND r.account_id = $3))
+    SELECT 1 FROM recipients r WHERE r.message_pk = m.pk
+        AND (r.account_id = $3 OR r.state = 'sending')))
 ORDER BY m.pk DESC LIMIT 1
 """
 FIND_OWN = """
 SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
-WHERE m.tenant_id = $1 AND (m.pk = $2 OR m.id = $3) AND (m.is_pec OR EXISTS (
-    SELECT 1 FROM recipients r WHERE r.message_pk = m.pk AND r.account_id = $4))
+WHERE m.tenant_id = $1 AND (m.pk = $2 OR m.id = $3) AND m.is_pec
 ORDER BY m.pk DESC LIMIT 1
 """
 LOCK = "SELECT n, address, state FROM recipients WHERE message_pk = $1 ORDER BY n {for_update}"
@@ -61,7 +63,12 @@ UPDATE recipients SET state = 'sent', bounced_at = NULL, bounce_type = NULL, bou
     bounce_reason = NULL
 WHERE message_pk = $1 AND n = $2 AND state = 'bounced'
 """
-TOUCH = "UPDATE messages SET is_pec = $2, updated_at = $3 WHERE pk = $1"
+# What is final ends anew: it is kept from now on, until this too is reported.
+TOUCH = """
+UPDATE messages SET is_pec = $2, updated_at = $3,
+    final_at = CASE WHEN final_at IS NOT NULL THEN CAST($3 AS DOUBLE PRECISION) END
+WHERE pk = $1
+"""
 
 # Of these a receipt that names nobody we know is about everybody: they are about the message.
 ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
@@ -176,7 +183,7 @@ def find_row(arrived: Arrived) -> Script[Row | None]:
             return rows[0]
     if receipt.pillarbox_id is None and receipt.genro_id is None:
         return None
-    values = tenant_id, receipt.pillarbox_id or "", receipt.genro_id or "", account_id
+    values = tenant_id, receipt.pillarbox_id or "", receipt.genro_id or ""
     rows = yield Query(FIND_OWN, values)
     return rows[0] if rows else None
 
@@ -192,9 +199,9 @@ def change_states(arrived: Arrived, subject: Subject, ns: Sequence[int]) -> Scri
 
 
 def spoken_of(receipt: Receipt, addresses: dict[int, str]) -> list[Told]:
-    """Decide whom a receipt speaks of. Case does not count; nobody means two mailboxes by it."""
-    named = {address.lower() for address in receipt.recipients}
-    told = [Told(n, address) for n, address in addresses.items() if address.lower() in named]
+    """Decide whom a receipt speaks of."""
+    named = {folded(address) for address in receipt.recipients}
+    told = [Told(n, address) for n, address in addresses.items() if folded(address) in named]
     if told:
         return told
     is_about_all = receipt.kind in ABOUT_ALL or (not named and len(addresses) == 1)
