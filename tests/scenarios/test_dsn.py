@@ -440,7 +440,7 @@ async def test_kills_make_exactly_one_notification_for_each_failure(
                 await serve.start()
         await upstream.wait_for(mails, 30)
         await drained(serve)
-        told = [list(report(mail).groups)[0] for mail in upstream.received]
+        told = [next(iter(report(mail).groups)) for mail in upstream.received]
         assert sorted(set(told)) == sorted(f"r{n}@gone.test" for n in range(mails))
         answer = await serve.client.get("/messages", params={"tenant_id": "acme"})
         about = [m["message"]["dsn_of"]["id"] for m in answer.json()["messages"] if is_dsn(m)]

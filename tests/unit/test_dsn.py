@@ -49,7 +49,7 @@ def read(content: bytes) -> EmailMessage:
     assess(content)
     mail = email.message_from_bytes(content, policy=email.policy.SMTPUTF8)
     assert mail.defects == []
-    return cast(EmailMessage, mail)
+    return mail
 
 
 def groups(content: bytes) -> list[Message]:
