@@ -11,7 +11,16 @@ LOGIN, ACCOUNT, MESSAGE = "rival-login", "rival-account", "rival-message"
 MISSING = "no-such-thing"
 WRONG_TENANT = {"detail": "Token not authorized for this tenant"}
 WRONG_TOKEN = {"detail": "Invalid or missing API token"}
-TABLES = ("accounts", "credentials", "messages", "recipients", "contents", "events", "api_keys")
+TABLES = (
+    "accounts",
+    "credentials",
+    "messages",
+    "recipients",
+    "contents",
+    "events",
+    "api_keys",
+    "receipts",
+)
 
 
 @pytest.fixture
