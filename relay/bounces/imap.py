@@ -168,7 +168,9 @@ class Session:
         items = f"(UID BODY.PEEK[]<0.{most_bytes}>)"
         room = sum(min(size, most_bytes) + LINE_BYTES for size in asked.values())
         fetch = self._library.fetch(uid_set(asked), items, by_uid=True)
-        found = mails(await self._ask("FETCH", fetch, most_bytes=room + SMALL_BYTES), asked)
+        limit_s = self._limits.command_timeout_s + room / self._limits.min_rate_bytes_s
+        answer = await self._ask("FETCH", fetch, most_bytes=room + SMALL_BYTES, limit_s=limit_s)
+        found = mails(answer, asked)
         return [Mail(mail.uid, mail.size_bytes, mail.raw[:most_bytes]) for mail in found]
 
     async def flag(self, uids: Sequence[int], flag: str) -> None:
@@ -250,12 +252,10 @@ class Session:
     ) -> list[Line]:
         """Give a command and return the lines of its answer. Raises MailboxFault."""
         self._wire.allowance = most_bytes
-        if limit_s is None:
-            limit_s = self._limits.command_timeout_s + most_bytes / self._limits.min_rate_bytes_s
         asking = asyncio.ensure_future(work)
         self._is_at_rest = False
         try:
-            await self._first(what, limit_s, asking)
+            await self._first(what, limit_s or self._limits.command_timeout_s, asking)
             self._is_at_rest = True
             return _lines_of(what, asking)
         finally:

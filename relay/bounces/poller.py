@@ -22,7 +22,7 @@ AGAIN_S = 5.0
 # What comes together is looked at together; and a server that pushes without end is not followed.
 LULL_S = 0.1
 NOTE_EVERY_S = 30.0
-SIGNALS = frozenset({"account", "mailboxes"})
+SIGNALS = frozenset({"account", "instance", "mailboxes"})
 
 
 @dataclass(frozen=True, slots=True)
