@@ -69,9 +69,21 @@ def _recipient(recipient: ReturnedRecipient) -> dict[str, object]:
     }
 
 
+def _cells(recipient: ReturnedRecipient) -> tuple[str | int | None, ...]:
+    return (
+        recipient.address,
+        recipient.kind.value,
+        recipient.reason,
+        recipient.action,
+        recipient.status,
+        recipient.reply_code,
+        recipient.diagnostic,
+    )
+
+
 def _octets(file: str) -> bytes:
     if file == STANDARD_INPUT:
-        return _bounded(click.get_binary_stream("stdin"))
+        return _bounded(sys.stdin.buffer)
     with Path(file).open("rb") as stream:
         return _bounded(stream)
 
@@ -92,7 +104,5 @@ def _show(file: str, returned: Returned) -> None:
         return
     table = Table("recipient", "kind", "reason", "action", "status", "reply", "what was said")
     for each in returned.recipients:
-        cells = (each.address, each.kind, each.reason, each.action, each.status)
-        code = each.reply_code or ""
-        table.add_row(*(Text(f"{cell or ''}") for cell in (*cells, code, each.diagnostic)))
+        table.add_row(*(Text("" if cell is None else str(cell)) for cell in _cells(each)))
     console.print(table)

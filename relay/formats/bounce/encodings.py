@@ -12,6 +12,7 @@ CHARSETS = re.compile(
     r"us-ascii|utf-?(8|16|16le|16be)|iso-?8859-\d{1,2}|windows-?125\d|cp125\d|iso-2022-(jp|kr)(-\d)?"
     r"|(x-)?euc-?(jp|kr)|(x-)?s(hift)?_?-?jis|cp932|windows-31j|gb(2312|k|18030)|big5(-hkscs)?|koi8-[ru]"
 )
+CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 JAPANESE = b"\x1b$"
 
@@ -19,7 +20,12 @@ JAPANESE = b"\x1b$"
 def decoded(lines: list[bytes], transfer_encoding: str, charset: str) -> tuple[str, ...]:
     octets = _untransferred(lines, transfer_encoding.strip().lower())
     text = _text(octets, charset.strip().lower())
-    return tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    return tuple(printable(text).replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+
+
+def printable(text: str) -> str:
+    """Take away what a database or a terminal would stumble on: controls and lone surrogates."""
+    return CONTROL.sub(" ", text)
 
 
 def _untransferred(lines: list[bytes], encoding: str) -> bytes:

@@ -47,7 +47,7 @@ def _tells_little(status: str | None) -> bool:
 
 
 def _status(finding: Finding, reply: Reply, action: str | None) -> str | None:
-    """What the server said goes before what the reporting mailer made of it."""
+    """Prefer what the server said to what the reporting mailer made of it."""
     reported = read_reply(finding.status or "").status
     if reply.status and (not is_generic(reply.status) or not reported):
         return reply.status

@@ -27,7 +27,7 @@ WORST_FIRST = (Kind.HARD, Kind.BLOCK, Kind.SOFT, Kind.NONE)
 
 
 def kind_of(reason: str, action: str | None) -> Kind:
-    """Only a failure is a bounce: a delay warning is none, whatever its reason (RFC 3464 §2.3.3)."""
+    """Tell the kind: only a failure is a bounce, a delay is none, whatever its reason."""
     if action in NO_FAILURE or reason in NONE:
         return Kind.NONE
     if reason in HARD:

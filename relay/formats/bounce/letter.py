@@ -9,8 +9,9 @@ to say early. A returned mail (message/rfc822) is kept as lines and not taken ap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
-from relay.formats.bounce.encodings import decoded
+from relay.formats.bounce.encodings import decoded, printable
 
 SIZE_LIMIT_BYTES = 1024 * 1024
 LINES_LIMIT = 20_000
@@ -18,6 +19,7 @@ LINE_LIMIT_CHARS = 4_000
 FIELDS_LIMIT = 300
 PARTS_LIMIT = 50
 DEPTH_LIMIT = 8
+PREAMBLE_LINES = 7
 
 FIELD = re.compile(r"([!-9;-~]{1,100})[ \t]{0,20}:(.*)", re.DOTALL)
 PARAMETER = re.compile(
@@ -63,7 +65,7 @@ def read_letter(raw: bytes) -> Letter:
         lines = lines[1:]  # an mbox separator
     head, start = _read_head(lines, 0)
     leaves = tuple(_leaves(lines, head, start))
-    return Letter(head, leaves or (_leaf("text/plain", head, lines[start:]),))
+    return Letter(head, leaves or (_leaf(content_type(head)[0], head, lines[start:]),))
 
 
 def read_head(lines: tuple[str, ...]) -> Head:
@@ -79,7 +81,10 @@ def content_type(head: Head) -> tuple[str, dict[str, str]]:
 
 
 def _read_head(lines: list[bytes], start: int) -> tuple[Head, int]:
-    ahead = [line.decode("utf-8", "replace") for line in lines[start : start + FIELDS_LIMIT * 4]]
+    ahead = [
+        printable(line.decode("utf-8", "replace"))
+        for line in lines[start : start + FIELDS_LIMIT * 4]
+    ]
     head, length = _head_of(ahead)
     return head, start + length
 
@@ -141,7 +146,7 @@ def _opened(head: Head, body: list[bytes]) -> tuple[str, bytes]:
     kind, parameters = content_type(head)
     if kind.startswith("multipart/"):
         return kind, parameters.get("boundary", "").rstrip().encode("utf-8", "replace")
-    for line, following in zip(body[:6], body[1:7], strict=False):
+    for line, following in pairwise(body[:PREAMBLE_LINES]):
         if GUESSED_BOUNDARY.fullmatch(line) and following.lower().startswith(b"content-type:"):
             return kind, line[2:]
     return kind, b""

@@ -30,13 +30,15 @@ def reported_address(value: str) -> str | None:
 
 def from_xtext(text: str) -> str:
     """Decode the xtext of RFC 3461 §4."""
-    return XTEXT.sub(lambda match: chr(int(match[1], 16)), text)
+    return XTEXT.sub(_character, text)
 
 
 def _character(match: re.Match[str]) -> str:
     point = int(match[1], 16)
-    return chr(point) if point < UNICODE_LIMIT else match[0]
+    if point >= UNICODE_LIMIT or not chr(point).isprintable():
+        return match[0]
+    return chr(point)
 
 
 def _trimmed(found: str) -> str:
-    return found.strip(".*`´?!>|=")
+    return found.strip(".*`?!>|=")

@@ -1,4 +1,6 @@
-"""The part of a bounce that is written for people: its lines up to where the returned mail begins."""
+"""The part of a bounce that is written for people: its lines up to where the returned mail
+begins.
+"""
 
 import html
 import re

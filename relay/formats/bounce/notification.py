@@ -6,6 +6,7 @@ A mail server on the way may have folded the one long line, leaving `!` where it
 import json
 from dataclasses import dataclass
 
+from relay.formats.bounce.encodings import printable
 from relay.formats.bounce.feedback import Feedback
 from relay.formats.bounce.finding import Finding
 from relay.formats.bounce.letter import Head, Letter
@@ -14,6 +15,7 @@ TYPES = ("notificationType", "eventType")
 SIZE_LIMIT_CHARS = 256_000
 RECIPIENTS_LIMIT = 100
 HEADERS_LIMIT = 200
+TEXT_LIMIT_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +109,4 @@ def _objects(told: dict[str, object], name: str) -> list[dict[str, object]]:
 
 def _text(told: dict[str, object], name: str) -> str:
     value = told.get(name)
-    return value[:4000] if isinstance(value, str) else ""
+    return printable(value[:TEXT_LIMIT_CHARS]) if isinstance(value, str) else ""

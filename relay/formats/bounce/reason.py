@@ -191,7 +191,7 @@ def phrase_in(text: str) -> tuple[str, Table] | None:
 
 def _plain(text: str) -> str:
     lowered = " ".join(CODES.sub(" ", text.lower()).split())
-    return ADDRESS.sub("@", lowered).replace("’", "'")
+    return ADDRESS.sub("@", lowered).replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
 
 
 def _has(text: str, phrase: str) -> bool:

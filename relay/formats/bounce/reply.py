@@ -1,4 +1,4 @@
-"""Reply codes (RFC 5321 §4.2), status codes (RFC 3463) and the command that was answered, in text."""
+"""Reply codes (RFC 5321 §4.2), status codes (RFC 3463) and the command answered, in text."""
 
 import re
 from dataclasses import dataclass

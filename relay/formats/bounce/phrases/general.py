@@ -1,6 +1,7 @@
 """Phrases so general that all others go before them."""
 
 GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("spamdetected", ("spam",)),
     (
         "userunknown",
         (
