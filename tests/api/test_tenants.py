@@ -140,6 +140,6 @@ async def test_the_setting_for_notifications_is_kept(
 async def test_another_value_for_notifications_is_refused(
     admin: httpx.AsyncClient, wish: object
 ) -> None:
-    answer = await admin.put("/tenant/acme", json={"dsn": wish})
+    answer = await admin.post("/tenant", json={"id": "acme", "dsn": wish})
     assert answer.status_code == 422
     assert "dsn" in answer.text

@@ -28,7 +28,7 @@ from relay.store.queue.settle import (
 from relay.store.spool import Spool
 from tests.fakes.database import ForgetfulDatabase
 
-from .conftest import put, settlement
+from .conftest import RecordingTaker, put, settlement
 
 POSTMASTER = Postmaster("relay.test", "MAILER-DAEMON@relay.test", 50_000)
 PATIENCE = Patience(10, 1000)
@@ -105,18 +105,32 @@ async def test_it_is_announced_when_it_is_committed(
 ) -> None:
     spool, told, _ = forgetful
     delivery = await claimed(spool, "a@there.test", "b@there.test")
+    taker = RecordingTaker()
+    spool.serve(taker)
     await spool.settle(failure(spool, delivery))
     [pk] = await dsns(db)
     assert told == [Notice(pk, delivery.pk, "acme", "acme/main", 2)]
+    assert taker.noticed == ["acme/main"]
+
+
+async def test_that_of_a_suspended_tenant_waits_with_its_other_mail(
+    spool: Spool, db: Database
+) -> None:
+    delivery = await claimed(spool)
+    await db.write(partial(do, """UPDATE tenants SET suspended_batches = '["*"]'"""))
+    await spool.settle(failure(spool, delivery))
+    sql = "SELECT state FROM recipients WHERE message_pk {among:$1}"
+    assert [row["state"] for row in await db.fetch(sql, await dsns(db))] == ["suspended"]
 
 
 async def test_portions_of_a_mail_that_end_together_are_told_of_together(
-    spool: Spool, db: Database
+    forgetful: tuple[Spool, list[Notice], ForgetfulDatabase],
 ) -> None:
+    spool, told, _ = forgetful
     delivery = await claimed(spool, "a@there.test", "b@there.test")
     halves = [replace(delivery, pending=(pending,)) for pending in delivery.pending]
     await asyncio.gather(*(spool.settle(failure(spool, half)) for half in halves))
-    assert len(await dsns(db)) == 1
+    assert [notice.recipients for notice in told] == [2]
 
 
 async def test_more_than_a_portion_is_told_of_in_full(spool: Spool, db: Database) -> None:
