@@ -147,7 +147,7 @@ class Node:
         errands = [
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
-            Errand(PEC_EVERY_S, waits.look),
+            Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
         ]
         if self.config.dsn.delay_warning_s:
             by, patient = postmaster(self.config), patience(self.config)

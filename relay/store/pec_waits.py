@@ -63,7 +63,7 @@ class Waits:
     def __init__(self, spool: Spool, metrics: Metrics, timeout_s: float) -> None:
         self._spool = spool
         self._metrics = metrics
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
 
     async def look(self) -> None:
         """Tell of all that is overdue now, in portions."""
@@ -72,7 +72,7 @@ class Waits:
 
     async def _look(self) -> int:
         now = self._spool.now()
-        look = Look(now - self._timeout_s, now, self._spool.next_seq(PORTION))
+        look = Look(now - self.timeout_s, now, self._spool.next_seq(PORTION))
         taken, overdue = await self._spool.database.write(partial(give_up_waiting, look))
         for one in overdue:
             self._metrics.pec_timeout(one.tenant_id)

@@ -33,6 +33,13 @@ def lacks_postfix() -> str | None:
     return "Postfix starts as root only" if os.geteuid() != 0 else None
 
 
+def lacks_dovecot() -> str | None:
+    programs = [name for name in ("dovecot", "doveadm") if not shutil.which(name)]
+    if programs:
+        return f"{', '.join(programs)} not installed"
+    return "Dovecot starts as root only" if os.geteuid() != 0 else None
+
+
 def lacks_swaks() -> str | None:
     if shutil.which("swaks") is None:
         return "swaks not installed"
@@ -57,6 +64,7 @@ def lacks_strace() -> str | None:
 PEERS = {
     "strace": lacks_strace,
     "postfix": lacks_postfix,
+    "dovecot": lacks_dovecot,
     "swaks": lacks_swaks,
     "nodemailer": lacks_nodemailer,
 }
