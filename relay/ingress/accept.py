@@ -138,7 +138,7 @@ class Door:
         suppressed later than asked is seen when the mail is stored.
         """
         if await self._suppressions.covers(tenant_id, address):
-            raise refusal(f"no mail to <{address}>")
+            raise refusal(f"<{address}>")
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""

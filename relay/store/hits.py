@@ -76,18 +76,35 @@ def hits(returned: Returned, places: Sequence[Place], alone: int | None) -> list
     """Return whom of one mail's recipients a bounce speaks of; `alone` is the place of the one that
     a signed address names.
     """
+    named = named_place(returned, places, alone)
+    if named is not None:
+        told = told_of(returned, named) or returned.recipients
+        return [hit(named, told, returned)]
+    addresses = {folded(address) for address in named_by(returned)}
+    return [
+        hit(place, told_of(returned, place), returned)
+        for place in places
+        if folded(place.address) in addresses
+    ]
+
+
+def named_place(returned: Returned, places: Sequence[Place], alone: int | None) -> Place | None:
+    """Return the one recipient that can be meant, whatever address the bounce gives."""
     named = [place for place in places if place.n == alone]
-    if alone is None and not any(r.address for r in returned.recipients) and len(places) == 1:
-        named = list(places)
-    if named:
-        found = {named[0]: told_of(returned, named[0].address) or returned.recipients}
-    else:
-        found = {place: told_of(returned, place.address) for place in places}
-    return [hit(place, told, returned) for place, told in found.items() if told or place in named]
+    if alone is None and len(places) == 1 and not named_by(returned):
+        return places[0]
+    return named[0] if named else None
 
 
-def told_of(returned: Returned, address: str) -> tuple[ReturnedRecipient, ...]:
-    wanted = folded(address)
+def named_by(returned: Returned) -> list[str]:
+    """Return the addresses that a bounce names, or that complain."""
+    if returned.is_complaint:
+        return list(returned.clues.complainants)
+    return [r.address for r in returned.recipients if r.address]
+
+
+def told_of(returned: Returned, place: Place) -> tuple[ReturnedRecipient, ...]:
+    wanted = folded(place.address)
     return tuple(r for r in returned.recipients if r.address and folded(r.address) == wanted)
 
 

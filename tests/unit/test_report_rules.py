@@ -92,6 +92,19 @@ def test_a_missing_acceptance_is_told_without_a_receipt() -> None:
     assert "receipt" not in told
 
 
+def test_a_bounce_says_of_what_kind_it_is_and_why() -> None:
+    said = {"bounce_type": "hard", "bounce_code": "5.1.1", "bounce_reason": "550 no such user"}
+    data = {"recipient": "x@t.test", "account_id": "main", "code": 250, **said, "reason": "word"}
+    first = {"id": "m1", "bounce_ts": 1_700_000_000, **said}
+    assert entry(event("bounced", data=data)) == {**first, **ALWAYS}
+
+
+def test_a_suppressed_recipient_is_told_of_as_failed() -> None:
+    told = entry(event("suppressed", data={"recipient": "x@t.test", "reply": "suppressed"}))
+    assert told is not None
+    assert (told["error_ts"], told["error"]) == (1_700_000_000, "suppressed")
+
+
 def test_what_clients_are_not_told_of_is_no_entry() -> None:
     assert entry(event("suspended")) is None
     body, count = report([event("suspended")], 1000)

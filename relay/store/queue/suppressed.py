@@ -74,12 +74,12 @@ def barred_of(mail: NewMail, suppressed: Suppressed) -> frozenset[int]:
     recipients = mail.envelope.recipients
     barred = frozenset(r.n for r in recipients if folded(r.address) in addresses)
     if len(barred) == len(recipients) and not mail.takes_suppressed:
-        raise refusal("no recipient of this mail")
+        raise refusal("every recipient of this mail")
     return barred
 
 
 def refusal(who: str) -> Refused:
-    return Refused(f"{who} is written to any more: suppressed", reason=REASON, code=CODE)
+    return Refused(f"{who} is suppressed", reason=REASON, code=CODE)
 
 
 def fail(items: Sequence[Barred]) -> Script[None]:
