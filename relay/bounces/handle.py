@@ -48,11 +48,15 @@ class Handler:
             return Effect(partial(file_receipt, arrived), partial(self._tell, arrived))
         if reading.returned is not None and is_about_mail(reading.returned):
             now, seq = self._spool.now(), self._spool.next_seq(bounces.MOST_EVENTS)
-            source = Source(mailbox.tenant_id, self._keys)
+            source = Source(mailbox.tenant_id, self._keys, self._spool.postmaster)
             script = partial(record_bounce, reading.returned, source, now, seq)
-            announce = partial(bounces.announce, self._spool.database, self._metrics)
-            return Effect(script, announce)
+            return Effect(script, self._announce)
         return None
+
+    async def _announce(self, recorded: Recorded) -> None:
+        await bounces.announce(self._spool.database, self._metrics, recorded)
+        for notice in recorded.notices:
+            self._spool.announce(notice)
 
     async def _tell(self, arrived: Arrived, filed: Filed) -> None:
         pec.tell(arrived, filed, self._metrics)

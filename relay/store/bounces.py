@@ -24,8 +24,11 @@ from relay.metrics import Metrics
 from relay.model import State
 from relay.store import suppressions
 from relay.store.database import Database, Each, Query, Row, Script, Value
-from relay.store.hits import Effect, Hit, Place, hits, matters
-from relay.store.queue.settle import DROP_CONTENT, FINISH, INSERT_EVENT
+from relay.store.forwarded import forward
+from relay.store.hits import GRAVITY, Effect, Hit, Place, hits, matters
+from relay.store.queue.gates import read_gates
+from relay.store.queue.notify import Postmaster
+from relay.store.queue.settle import DROP_CONTENT, FINISH, INSERT_EVENT, Notice
 from relay.store.suppressions import Suppression
 
 # Events of one bounce are numbered from `seq`: ask the spool for so many numbers.
@@ -65,11 +68,13 @@ COMPLAINED = "SELECT n FROM events WHERE message_pk = $1 AND kind = 'complaint'"
 @dataclass(frozen=True, slots=True)
 class Source:
     """The mailbox that a bounce came to: a tenant's, or the instance's (None), where mail of every
-    tenant comes back. `keys` are `Keyring.derived(verp.PURPOSE)`.
+    tenant comes back. `keys` are `Keyring.derived(verp.PURPOSE)`; without a `postmaster` no sender
+    is told.
     """
 
     tenant_id: str | None
     keys: tuple[bytes, ...] = field(repr=False)
+    postmaster: Postmaster | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class Recorded:
     tenant_id: str = ""
     hits: tuple[Hit, ...] = ()
     has_suppressed: bool = False
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +119,15 @@ def record(returned: Returned, source: Source, now: float, seq: int) -> Script[R
     if not changes:
         return Recorded("duplicate", found.tenant_id)
     tenant = (yield Query(TENANT, (found.tenant_id,)))[0]
+    notices: Sequence[Notice] = ()
+    if reference is not None and source.postmaster is not None:
+        # Before its content goes.
+        notices = yield from forward(found.pk, changes, source.postmaster, now)
     yield from write_bounces(found, changes, tenant, now)
     yield Each(INSERT_EVENT, event_rows(found, changes, tenant, now, count(seq)))
-    until = suppressions.end_of(tenant["suppression"], now)
-    barred = [suppression(found.tenant_id, h, now, until) for h in changes if h.suppresses]
-    keeps = bool(barred) and until != now
-    if keeps:
-        yield from suppressions.add(barred)
-    return Recorded(changes[0].type, found.tenant_id, tuple(changes), keeps)
+    has_suppressed = yield from suppress(found, changes, tenant, now)
+    worst = max(changes, key=lambda hit: GRAVITY[hit.kind])
+    return Recorded(worst.type, found.tenant_id, tuple(changes), has_suppressed, tuple(notices))
 
 
 def find(returned: Returned, source: Source, reference: Reference | None) -> Script[Found | None]:
@@ -145,7 +152,9 @@ def searches(clues: Clues) -> Iterator[tuple[str, list[str]]]:
 
 
 def first_of(ids: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys(text.strip() for text in ids))[:MOST_IDS]
+    """Return the first few that can be ids at all."""
+    fit = (text.strip() for text in ids if text.isprintable())
+    return list(dict.fromkeys(fit))[:MOST_IDS]
 
 
 def found_by(
@@ -159,6 +168,8 @@ def found_by(
     }
     if not tenants:
         return None
+    # Gates are locked before messages, and a notification to the sender passes one.
+    yield from read_gates(set(tenants.values()))
     stored = yield Query(PLACES, (sorted(tenants),))
     found = [
         Found(pk, tenants[pk], told)
@@ -248,6 +259,18 @@ def event_data(hit: Hit) -> dict[str, object]:
         "bounce_reason": hit.text,
         "reason": hit.reason,
     }
+
+
+def suppress(found: Found, changes: Sequence[Hit], tenant: Row, now: float) -> Script[bool]:
+    """Write to these addresses no more, for as long as the tenant says; False where that is not at
+    all.
+    """
+    until = suppressions.end_of(tenant["suppression"], now)
+    items = [suppression(found.tenant_id, h, now, until) for h in changes if h.suppresses]
+    if not items or until == now:
+        return False
+    yield from suppressions.add(items)
+    return True
 
 
 def suppression(tenant_id: str, hit: Hit, now: float, until: float | None) -> Suppression:

@@ -74,7 +74,7 @@ class Spool:
     ) -> None:
         """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued."""
         self.database = database
-        self._postmaster = postmaster
+        self.postmaster = postmaster
         self._on_notice = on_notice
         self.epoch = 0
         self._node_id = node_id
@@ -267,9 +267,9 @@ class Spool:
         ]
 
     def _notify(self, items: Sequence[Settlement], gates: Gates) -> Script[list[Notice]]:
-        if self._postmaster is None:
+        if self.postmaster is None:
             return notify_nobody(items, gates)
-        return notify_of(items, gates, self._postmaster, self.now())
+        return notify_of(items, gates, self.postmaster, self.now())
 
     def _notified(self, future: "asyncio.Future[Notice | None]") -> None:
         if future.cancelled() or future.exception() is not None:
