@@ -210,12 +210,8 @@ class Conversation:
                 yield f"* {uid} FETCH (UID {uid} RFC822.SIZE {len(kept.raw)})"
                 continue
             body = kept.raw[: int(partial[1])]
-            yield (
-                f"* {uid} FETCH (UID {uid} BODY[]<0> {{{len(body)}}}".encode()
-                + b"\r\n"
-                + body
-                + b")"
-            )
+            start = f"* {uid} FETCH (UID {uid} BODY[]<0> {{{len(body)}}}\r\n"
+            yield start.encode() + body + b")"
 
     def _change(self, verb: str, rest: str) -> None:
         asked, _, what = rest.partition(" ")

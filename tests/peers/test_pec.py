@@ -3,7 +3,7 @@
 The provider is a sink that answers into the mailbox of its client with what the norm has it write.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,6 @@ pytestmark = pytest.mark.peers("dovecot")
 QUICK: dict[str, Any] = {"callback.poll_s": 0.05, "mailboxes.poll_s": 0.2}
 BOB, ANN = "bob@pec.test", "ann@pec.test"
 BOTH = (BOB, ANN)
-
-
-@pytest.fixture(scope="module")
-def dovecot() -> Iterator[Dovecot]:
-    with Dovecot() as server:
-        yield server
 
 
 @pytest.fixture
@@ -71,7 +65,6 @@ class Provider:
         self._dovecot = dovecot
         self._user = user
         self._numbers = count(1)
-        dovecot.add_user(user)
 
     def settings(self) -> dict[str, Any]:
         return {"is_pec_account": True, **self._dovecot.settings(self._user)}
