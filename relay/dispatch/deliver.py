@@ -80,6 +80,9 @@ class Deliverer:
             part = replace(delivery, pending=portion) if portion != delivery.pending else delivery
             part = await self._returns.readdressed(part, account)
             said = await self._offer(part, account, content, begin)
+            if part.sender != delivery.sender:
+                # The upstream's reports come back to us, not to who asked for them.
+                said = untold(part, said)
             outcomes |= {outcome.n: outcome for outcome in said}
             again = next_portion(said)
             left = (*(p for p in portion if p.n in again), *rest)
@@ -98,7 +101,8 @@ class Deliverer:
                 raise
             await self._give_back(upstream)
             if not upstream.session.worn_out or not tries_left:
-                return with_untold(delivery, outcomes, upstream.session.extensions)
+                # What NOTIFY asks for was passed on only to a server that offers DSN.
+                return outcomes if upstream.session.extensions.dsn else untold(delivery, outcomes)
         raise AssertionError("unreachable")
 
     async def _give_back(self, upstream: Upstream) -> None:
@@ -189,14 +193,12 @@ def failed(delivery: Delivery, refused: ContentRefused) -> tuple[Outcome, ...]:
     )
 
 
-def with_untold(delivery: Delivery, outcomes: list[Outcome], offered: Extensions) -> list[Outcome]:
-    """Mark whose delivery the upstream will not report though the sender asked for it: what NOTIFY
-    says is passed on only to a server that offers DSN (RFC 3461 §5.2).
+def untold(delivery: Delivery, outcomes: list[Outcome]) -> list[Outcome]:
+    """Mark those whose delivery nobody will report though the sender asked for it (RFC 3461
+    §5.2.2).
     """
     asking = {p.n for p in delivery.pending if p.notify is not None and "SUCCESS" in p.notify}
-    if offered.dsn or not asking:
-        return outcomes
-    return [replace(o, is_untold=o.n in asking) for o in outcomes]
+    return [replace(o, is_untold=o.n in asking) for o in outcomes] if asking else outcomes
 
 
 def captured(pending: Pending) -> Outcome:

@@ -14,7 +14,7 @@ from relay.model import Ingress, new_pk
 from relay.store.database import Each, Query, Row, Script
 from relay.store.queue.gates import Gate, read_gates
 from relay.store.queue.notices import DELAY, NO_REPLY, Case, asked, is_wanted
-from relay.store.queue.notify import AT_ONCE, Postmaster, notify
+from relay.store.queue.notify import AT_ONCE, Postmaster, case_of, notify
 from relay.store.queue.settle import Notice
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
@@ -113,27 +113,14 @@ def cases(late: Sequence[Row], waiting: Sequence[Row], patience: Patience) -> li
         rows = [row for row in waiting if row["message_pk"] == mail["pk"]]
         told = [row for row in rows if DELAY in asked(row["notify"])]
         if told:
-            found.append(case_of(mail, told, patience))
+            fates = tuple(fate_of(row, last_attempt_by(mail, patience)) for row in told)
+            found.append(case_of(mail, told[0]["lane"], fates))
     return found
 
 
-def case_of(mail: Row, rows: Sequence[Row], patience: Patience) -> Case:
-    expires_at = mail["expires_at"]
-    until = mail["accepted_at"] + patience.lifetime_s if expires_at is None else expires_at
-    return Case(
-        pk=mail["pk"],
-        id=mail["id"],
-        tenant_id=mail["tenant_id"],
-        account_id=mail["account_id"],
-        lane=rows[0]["lane"],
-        priority=mail["priority"],
-        sender=mail["sender"],
-        accepted_at=mail["accepted_at"],
-        size_bytes=mail["size_bytes"],
-        fates=tuple(fate_of(row, until) for row in rows),
-        ret=mail["ret"],
-        envid=mail["envid"],
-    )
+def last_attempt_by(mail: Row, patience: Patience) -> float:
+    expires_at: float | None = mail["expires_at"]
+    return mail["accepted_at"] + patience.lifetime_s if expires_at is None else expires_at
 
 
 def fate_of(row: Row, until: float) -> Fate:

@@ -5,15 +5,15 @@ A server that puts its own address in the place of the sender's has taken the re
 recipient's NOTIFY count as for any failure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from relay.formats.dsn import Action, Fate
 from relay.model import Ingress
 from relay.store.database import Query, Row, Script
 from relay.store.hits import Effect, Hit
 from relay.store.queue.gates import read_gates
-from relay.store.queue.notices import FAILURE, Case, asked, is_wanted
-from relay.store.queue.notify import Postmaster, notify
+from relay.store.queue.notices import FAILURE, asked, is_wanted
+from relay.store.queue.notify import Postmaster, case_of, notify
 from relay.store.queue.settle import Notice
 
 RECIPIENTS = """
@@ -39,25 +39,9 @@ def forward(
     gate = gates.get(tenant_id)
     if gate is None or not is_wanted(gate.dsn, ingress, is_called=gate.is_called):
         return []
-    return (yield from notify([case_of(found, told)], gates, postmaster, now))
-
-
-def case_of(rows: Sequence[Row], told: Mapping[int, Hit]) -> Case:
-    mail = rows[0]
-    return Case(
-        pk=mail["pk"],
-        id=mail["id"],
-        tenant_id=mail["tenant_id"],
-        account_id=mail["account_id"],
-        lane=mail["lane"],
-        priority=mail["priority"],
-        sender=mail["sender"],
-        accepted_at=mail["accepted_at"],
-        size_bytes=mail["size_bytes"],
-        fates=tuple(fate_of(row, told[row["n"]]) for row in rows),
-        ret=mail["ret"],
-        envid=mail["envid"],
-    )
+    fates = tuple(fate_of(row, told[row["n"]]) for row in found)
+    case = case_of(found[0], found[0]["lane"], fates)
+    return (yield from notify([case], gates, postmaster, now))
 
 
 def fate_of(row: Row, hit: Hit) -> Fate:

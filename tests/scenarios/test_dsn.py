@@ -375,6 +375,16 @@ async def test_where_the_server_has_no_dsn_success_means_relayed(relay: Relay) -
         assert told.groups["bob@there.test"]["Status"].startswith("2.")
 
 
+async def test_where_reports_would_come_back_to_us_success_means_relayed(
+    relay: Relay, upstream: FakeUpstream
+) -> None:
+    await prepared(relay, upstream, bounce_return_path="bounces.acme.test")
+    await send(relay, "bob@there.test", notify={"bob@there.test": "NOTIFY=SUCCESS"})
+    told = await one_report(upstream, after=1)
+    assert upstream.received[0].sender.endswith("@bounces.acme.test")
+    assert told.groups["bob@there.test"]["Action"] == "relayed"
+
+
 async def test_late_mail_is_told_of_once_and_only_where_delay_is_asked_for(
     start_node: StartNode, upstream: FakeUpstream
 ) -> None:

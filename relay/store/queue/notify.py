@@ -14,6 +14,7 @@ from relay import maillog
 from relay.errors import ContentRefused
 from relay.formats.dsn import (
     HEAD_BYTES,
+    Fate,
     Notification,
     Original,
     compose,
@@ -23,7 +24,7 @@ from relay.formats.dsn import (
 )
 from relay.formats.headers import assess
 from relay.model import Envelope, Ingress, NewMail, Priority, Recipient, State, new_pk
-from relay.store.database import Query, Script
+from relay.store.database import Query, Row, Script
 from relay.store.queue.accept import Accepted, Arrival, insert
 from relay.store.queue.gates import Gate
 from relay.store.queue.notices import Case, cases
@@ -84,6 +85,24 @@ def notify_some(
     return [
         Notice(mail.pk, case.pk, case.tenant_id, case.lane, len(case.fates)) for case, mail in mails
     ]
+
+
+def case_of(row: Row, lane: str, fates: tuple[Fate, ...]) -> Case:
+    """Read the mail that a row of `messages` is."""
+    return Case(
+        pk=row["pk"],
+        id=row["id"],
+        tenant_id=row["tenant_id"],
+        account_id=row["account_id"],
+        lane=lane,
+        priority=row["priority"],
+        sender=row["sender"],
+        accepted_at=row["accepted_at"],
+        size_bytes=row["size_bytes"],
+        fates=fates,
+        ret=row["ret"],
+        envid=row["envid"],
+    )
 
 
 def stored(mail: NewMail, gate: Gate) -> tuple[Arrival, Accepted]:
