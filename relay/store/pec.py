@@ -3,7 +3,7 @@
 Promises: all of it is one transaction, which the caller makes one with the progress of its mailbox;
 a receipt counts once, however often and from whatever mailbox it comes; it touches messages of the
 mailbox's own tenant only. Receipts of one message are recorded one after another, under the locks
-of its recipients.
+of its recipients. Who has a receipt is not sent to again.
 
 A refusal, a failed delivery and a virus make the recipient `bounced`; proof of delivery outweighs
 them, whichever comes first. Nobody is suppressed: certified mail has to be written again.
@@ -22,6 +22,7 @@ from relay.formats.address import folded
 from relay.formats.pec import PecEvent, Receipt, ReceiptKind
 from relay.metrics import Metrics
 from relay.store.database import Each, Query, Row, Script, Value
+from relay.store.pec_proof import Doubt, Proof, doubts_of, end_doubts
 from relay.store.pec_waits import END_WAIT
 from relay.store.queue.settle import INSERT_EVENT
 
@@ -31,18 +32,23 @@ MOST_EVENTS = 1000
 # The newest of several: a client may give one Message-ID to a mail and to its repetition. Only
 # certified mail has receipts; one that is routed and being sent turns out to be it a moment later.
 FIND = """
-SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
+SELECT m.pk, m.id, t.client_base_url, t.keep_content_days
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
 WHERE m.tenant_id = $1 AND m.message_id {among:$2} AND (m.is_pec OR EXISTS (
     SELECT 1 FROM recipients r WHERE r.message_pk = m.pk
         AND (r.account_id = $3 OR r.state = 'sending')))
 ORDER BY m.pk DESC LIMIT 1
 """
 FIND_OWN = """
-SELECT m.pk, m.id, t.client_base_url FROM messages m JOIN tenants t ON t.id = m.tenant_id
+SELECT m.pk, m.id, t.client_base_url, t.keep_content_days
+FROM messages m JOIN tenants t ON t.id = m.tenant_id
 WHERE m.tenant_id = $1 AND (m.pk = $2 OR m.id = $3) AND m.is_pec
 ORDER BY m.pk DESC LIMIT 1
 """
-LOCK = "SELECT n, address, state FROM recipients WHERE message_pk = $1 ORDER BY n {for_update}"
+LOCK = """
+SELECT n, address, state, attempts, unknowns FROM recipients WHERE message_pk = $1
+ORDER BY n {for_update}
+"""
 KNOWN = "SELECT number FROM receipts WHERE message_pk = $1 AND identity = $2"
 LAST = "SELECT COALESCE(MAX(number), 0) AS number FROM receipts WHERE message_pk = $1"
 INSERT = """
@@ -56,7 +62,7 @@ SELECT n FROM events WHERE message_pk = $1 AND kind = 'pec_delivery' AND n IS NO
 BOUNCE = """
 UPDATE recipients SET state = 'bounced', bounced_at = $3, bounce_type = $4, bounce_code = $5,
     bounce_reason = $6
-WHERE message_pk = $1 AND n = $2 AND state = 'sent'
+WHERE message_pk = $1 AND n = $2 AND state = 'sent' RETURNING n
 """
 DELIVER = """
 UPDATE recipients SET state = 'sent', bounced_at = NULL, bounce_type = NULL, bounce_code = NULL,
@@ -104,11 +110,14 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """What became of a receipt: of which message it is, and its number there."""
+    """What became of a receipt: of which message it is, its number there, and how many recipients
+    it made `bounced`.
+    """
 
     found: Found
     message_pk: str | None = None
     number: int | None = None
+    bounced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +126,10 @@ class Subject:
 
     pk: str
     id: str
-    is_called: bool
+    report: str
+    keeps_content: bool
     addresses: dict[int, str]
+    doubts: Sequence[Doubt]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,18 +152,23 @@ def record_receipt(arrived: Arrived) -> Script[Filed]:
     if known:
         return Filed(Found.REPEATED, subject.pk, known[0]["number"])
     number: int = (yield Query(LAST, (subject.pk,)))[0]["number"] + 1
-    told = spoken_of(arrived.receipt, subject.addresses)
     yield Query(INSERT, receipt_row(arrived, subject, number, identity))
-    yield from change_states(arrived, subject, [t.n for t in told if t.n is not None])
-    yield Each(INSERT_EVENT, event_rows(arrived, subject, number, told))
+    told = spoken_of(arrived.receipt, subject.addresses)
+    ns = [one.n for one in told if one.n is not None]
+    seqs = count(arrived.first_seq)
+    yield from end_doubts(proof_of(arrived, subject, ns), seqs)
+    bounced = yield from change_states(arrived, subject, ns)
+    yield Each(INSERT_EVENT, event_rows(arrived, subject, number, told, seqs))
     yield Query(TOUCH, (subject.pk, True, arrived.now))
-    return Filed(Found.RECORDED, subject.pk, number)
+    return Filed(Found.RECORDED, subject.pk, number, bounced)
 
 
 def tell(arrived: Arrived, filed: Filed, metrics: Metrics) -> None:
     """Count and log what became of a receipt; call it after the commit."""
     kind = arrived.receipt.kind
     metrics.pec_receipt(arrived.tenant_id, kind if filed.found is Found.RECORDED else filed.found)
+    for _ in range(filed.bounced):
+        metrics.bounced(arrived.tenant_id, arrived.account_id)
     maillog.pec_receipt(
         filed.message_pk,
         tenant=arrived.tenant_id,
@@ -171,7 +187,14 @@ def find(arrived: Arrived) -> Script[Subject | None]:
     if not places:
         return None
     addresses = {place["n"]: place["address"] for place in places}
-    return Subject(row["pk"], row["id"], row["client_base_url"] is not None, addresses)
+    return Subject(
+        pk=row["pk"],
+        id=row["id"],
+        report="none" if row["client_base_url"] is None else "waiting",
+        keeps_content=bool(row["keep_content_days"]),
+        addresses=addresses,
+        doubts=doubts_of(places),
+    )
 
 
 def find_row(arrived: Arrived) -> Script[Row | None]:
@@ -188,14 +211,33 @@ def find_row(arrived: Arrived) -> Script[Row | None]:
     return rows[0] if rows else None
 
 
-def change_states(arrived: Arrived, subject: Subject, ns: Sequence[int]) -> Script[None]:
-    """End the wait for these recipients, and say where their mail is now known to be."""
+def proof_of(arrived: Arrived, subject: Subject, ns: Collection[int]) -> Proof:
+    return Proof(
+        subject.pk,
+        arrived.tenant_id,
+        arrived.account_id,
+        [doubt for doubt in subject.doubts if doubt.n in ns],
+        f"known by its receipt: {arrived.receipt.kind}",
+        arrived.now,
+        subject.report,
+        subject.keeps_content,
+    )
+
+
+def change_states(arrived: Arrived, subject: Subject, ns: Sequence[int]) -> Script[int]:
+    """End the wait for these recipients, and say where their mail is now known to be; return how
+    many are bounced by that.
+    """
     yield Each(END_WAIT, [(subject.pk, n) for n in ns])
     if arrived.receipt.event is PecEvent.DELIVERY:
         yield Each(DELIVER, [(subject.pk, n) for n in ns])
-    if arrived.receipt.is_failure:
-        delivered = {row["n"] for row in (yield Query(DELIVERED, (subject.pk,)))}
-        yield Each(BOUNCE, bounce_rows(arrived, subject.pk, ns, delivered))
+    if not arrived.receipt.is_failure:
+        return 0
+    delivered = {row["n"] for row in (yield Query(DELIVERED, (subject.pk,)))}
+    bounced = 0
+    for values in bounce_rows(arrived, subject.pk, ns, delivered):
+        bounced += len((yield Query(BOUNCE, values)))
+    return bounced
 
 
 def spoken_of(receipt: Receipt, addresses: dict[int, str]) -> list[Told]:
@@ -269,29 +311,31 @@ def bounce_rows(
 
 
 def event_rows(
-    arrived: Arrived, subject: Subject, number: int, told: Sequence[Told]
+    arrived: Arrived, subject: Subject, number: int, told: Sequence[Told], seqs: Iterator[int]
 ) -> list[tuple[Value, ...]]:
-    receipt, report = arrived.receipt, "waiting" if subject.is_called else "none"
-    seqs: Iterator[int] = count(arrived.first_seq)
+    kind = arrived.receipt.event.value
     return [
         (
             subject.pk,
             next(seqs),
             arrived.tenant_id,
             one.n,
-            receipt.event.value,
+            kind,
             arrived.at,
-            json.dumps(
-                {
-                    "recipient": one.address,
-                    "account_id": arrived.account_id,
-                    "details": details(receipt),
-                    "receipt": number,
-                    "receipt_type": receipt.kind.value,
-                    "receipt_message_id": receipt.own_id,
-                }
-            ),
-            report,
+            json.dumps(event_data(arrived, number, one)),
+            subject.report,
         )
         for one in told
     ]
+
+
+def event_data(arrived: Arrived, number: int, one: Told) -> dict[str, object]:
+    receipt = arrived.receipt
+    return {
+        "recipient": one.address,
+        "account_id": arrived.account_id,
+        "details": details(receipt),
+        "receipt": number,
+        "receipt_type": receipt.kind.value,
+        "receipt_message_id": receipt.own_id,
+    }

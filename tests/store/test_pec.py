@@ -387,6 +387,65 @@ async def test_mail_that_was_routed_is_certified_by_the_account_it_left_by(
         assert view.is_pec is is_pec
 
 
+async def doubtful(spool: Spool, account: Account, *to: str) -> Accepted:
+    """Have the answer to a mail lost, so that it waits to be sent again."""
+    accepted = await put(spool, *to, message_id=ABOUT, is_pec=True)
+    [delivery] = await spool.claim("acme/main", 1)
+    await spool.begin(delivery, account)
+    ended = settlement(spool, delivery, State.DEFERRED, due_in_s=3600)
+    lost = [replace(resolution, unknowns=1) for resolution in ended.resolutions]
+    await spool.settle(replace(ended, resolutions=tuple(lost), reports=True))
+    return accepted
+
+
+async def test_who_has_a_receipt_is_not_sent_to_again_though_the_answer_was_lost(
+    db: Database, spool: Spool, certified: Account
+) -> None:
+    accepted = await doubtful(spool, certified, BOB, ANN)
+    await record(spool, PecMail("accettazione", recipients=(ANN,)))
+    assert await states(db, accepted.pk) == ["deferred", "sent"]
+    view = await MessageStore(db).find("acme", accepted.pk)
+    assert view is not None
+    assert (view.final_at, view.recipients[1].account_id) == (None, "main")
+    assert await MessageStore(db).content(accepted.pk) is not None
+    failure = PecMail("errore-consegna", reached=(BOB,), own_id="<2@g.test>")
+    assert (await record(spool, failure)).bounced == 1
+    assert await states(db, accepted.pk) == ["bounced", "sent"]
+    view = await MessageStore(db).find("acme", accepted.pk)
+    assert view is not None
+    assert view.final_at is not None
+    assert await MessageStore(db).content(accepted.pk) is None
+    events = await MessageStore(db).events(accepted.pk)
+    assert [(e.kind, e.n) for e in events[-4:]] == [
+        *(("sent", 1), ("pec_acceptance", 1), ("sent", 0), ("pec_error", 0))
+    ]
+    assert events[-4].data["reply"] == "known by its receipt: accettazione"
+
+
+async def test_mail_that_an_upstream_refused_for_now_is_no_doubt(
+    db: Database, spool: Spool, certified: Account
+) -> None:
+    accepted = await put(spool, BOB, message_id=ABOUT, is_pec=True)
+    [delivery] = await spool.claim("acme/main", 1)
+    await spool.begin(delivery, certified)
+    await spool.settle(settlement(spool, delivery, State.DEFERRED, due_in_s=3600))
+    await record(spool, PecMail("accettazione"))
+    assert await states(db, accepted.pk) == ["deferred"]
+
+
+async def test_mail_in_doubt_that_is_being_sent_is_left_to_its_courier(
+    db: Database, spool: Spool, certified: Account
+) -> None:
+    accepted = await doubtful(spool, certified, BOB)
+    await OrderStore(spool).give(Order.RETRY, "acme", [accepted.pk])
+    [delivery] = await spool.claim("acme/main", 1)
+    await record(spool, PecMail("accettazione"))
+    assert await states(db, accepted.pk) == ["sending"]
+    await spool.begin(delivery, certified)
+    await spool.settle(replace(settlement(spool, delivery, State.SENT), is_pec=True))
+    assert await states(db, accepted.pk) == ["sent"]
+
+
 async def test_only_who_was_sent_to_is_waited_for(
     db: Database, spool: Spool, certified: Account
 ) -> None:
@@ -432,8 +491,9 @@ async def test_a_receipt_is_counted_by_kind(spool: Spool, certified: Account) ->
     assert receipt is not None
     arrived = Arrived("acme", "main", receipt, raw, spool.now(), 1)
     for found in (Found.RECORDED, Found.REPEATED, Found.UNKNOWN):
-        pec.tell(arrived, Filed(found), metrics)
+        pec.tell(arrived, Filed(found, bounced=2 * (found is Found.RECORDED)), metrics)
     page = metrics.render()[0].decode()
+    assert 'recipients_bounced_total{account="main",tenant="acme"} 2.0' in page
     for kind in ("accettazione", "repeated", "unknown"):
         assert f'pillarbox_pec_receipts_total{{kind="{kind}",tenant="acme"}} 1.0' in page
 

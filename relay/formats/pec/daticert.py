@@ -52,9 +52,8 @@ def read_daticert(data: bytes) -> Certified:
     elements = _Elements()
     parser = expat.ParserCreate()
     parser.buffer_text = True
+    # Whatever an entity stands for, inside or outside of the file, only a DTD can declare it.
     parser.StartDoctypeDeclHandler = _refuse
-    parser.EntityDeclHandler = _refuse
-    parser.ExternalEntityRefHandler = _refuse
     parser.StartElementHandler = elements.start
     parser.EndElementHandler = elements.end
     parser.CharacterDataHandler = elements.text
