@@ -315,6 +315,40 @@ async def test_a_message_is_kept_until_its_last_receipt_is_reported(
     assert await RetentionStore(db).apply(Rule("acme", spool.now() + 60)) == 0
 
 
+async def test_a_message_is_kept_while_its_acceptance_is_awaited(
+    db: Database, spool: Spool, certified: Account
+) -> None:
+    await sent(spool, certified)
+    retention, rule = RetentionStore(db), Rule("acme", spool.now() + 60, unreported=())
+    assert await retention.apply(rule) == 0
+    await time_out(db, spool, spool.now() + 1)
+    assert await retention.apply(rule) == 1
+
+
+async def test_receipts_timeouts_and_settlements_at_once_do_not_stand_in_each_others_way(
+    db: Database, spool: Spool, certified: Account
+) -> None:
+    about = [f"<{n}@acme.test>" for n in range(20)]
+    accepted = [await put(spool, BOB, ANN, message_id=a, is_pec=True) for a in about]
+    deliveries = await spool.claim("acme/main", 50)
+    for delivery in deliveries:
+        await spool.begin(delivery, certified)
+    ended = [replace(settlement(spool, d, State.SENT), is_pec=True) for d in deliveries]
+    raws = [PecMail("accettazione", about=a, recipients=(BOB, ANN)).build() for a in about]
+    await asyncio.gather(
+        *(spool.settle(one) for one in ended),
+        *(record(spool, raw) for raw in raws),
+        *(time_out(db, spool, spool.now() + 60) for _ in range(20)),
+        *(record(spool, raw) for raw in reversed(raws)),
+    )
+    await time_out(db, spool, spool.now() + 60)
+    assert await waiting(db) == []
+    for one in accepted:
+        acceptances = {n for kind, n in await told(db, one.pk) if kind == "pec_acceptance"}
+        assert acceptances == {0, 1}
+        assert await states(db, one.pk) == ["sent", "sent"]
+
+
 async def test_a_tenant_is_told_of_the_receipts_that_go_with_it(
     db: Database, spool: Spool, certified: Account
 ) -> None:
@@ -472,8 +506,7 @@ async def test_looking_takes_all_that_is_overdue_and_counts_it(
         [mail(spool, BOB, message_id=f"<{n}@acme.test>", is_pec=True) for n in range(510)]
     )
     deliveries = await spool.claim("acme/main", 600)
-    for delivery in deliveries:
-        await spool.begin(delivery, certified)
+    await asyncio.gather(*(spool.begin(delivery, certified) for delivery in deliveries))
     ended = [replace(settlement(spool, d, State.SENT), is_pec=True) for d in deliveries]
     await asyncio.gather(*(spool.settle(one) for one in ended))
     metrics = Metrics()
