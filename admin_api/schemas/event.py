@@ -24,7 +24,8 @@ class ParkedQuery(OfTenant):
 class ReportEntry(Model):
     """What happened to one recipient. Besides the id, the time says what it was: `sent_ts`, or
     `error_ts` with `error`, or `deferred_ts` with `deferred_reason`, or `bounce_ts` with
-    `bounce_type`, `bounce_code` and `bounce_reason`.
+    `bounce_type`, `bounce_code` and `bounce_reason`, or `pec_ts` with `pec_event` and
+    `pec_details`.
     """
 
     id: str
@@ -39,6 +40,15 @@ class ReportEntry(Model):
     bounce_code: str | None = None
     """The status code (RFC 3463), else the reply code."""
     bounce_reason: str | None = None
+    pec_event: str | None = None
+    """pec_acceptance, pec_relay, pec_delivery, pec_error or pec_timeout (certified mail)."""
+    pec_ts: int | None = None
+    """When it was certified; of a timeout, when it was noticed."""
+    pec_details: str | None = None
+    receipt_type: str | None = None
+    """The receipt's kind, in the norm's word."""
+    receipt: int | None = None
+    """Its number, to download it by."""
     pk: str | None
     """Null for a message that was rejected."""
     tenant_id: str
