@@ -49,7 +49,7 @@ class ImapLimits:
 
     connect_timeout_s: float
     command_timeout_s: float
-    min_rate_bytes_s: float = 10_000.0
+    min_rate_bytes_s: float = 100_000.0
 
 
 class Silent(MailboxFault):

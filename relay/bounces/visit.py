@@ -5,9 +5,10 @@ put aside and stands in nobody's way; a crash at any point loses no mail and rep
 what a mail does and that it was read are committed as one, and its mark in the mailbox comes after.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from relay import maillog
@@ -22,6 +23,8 @@ from relay.store.mailboxes import MARKS_AT_ONCE, Mailbox, MailboxStore, Met, Tur
 
 MAILS_AT_ONCE = 50
 UIDS_AT_ONCE = 200
+# Whole receipts that may be in memory at once, whatever the number of mailboxes.
+LARGE_AT_ONCE = 2
 
 
 class Handled(StrEnum):
@@ -49,13 +52,14 @@ class VisitSettings:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What every visit uses."""
+    """What every visit uses. `large` bounds the memory that whole receipts take."""
 
     store: MailboxStore
     reader: Reader
     handler: Handler
     metrics: Metrics
     settings: VisitSettings
+    large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
 
 
 class Visit:
@@ -112,8 +116,9 @@ class Visit:
         if reading.receipt is None or not mail.is_cut:
             return mail, reading
         most_bytes = self._desk.settings.max_receipt_bytes
-        for whole in await self._session.fetch({mail.uid: mail.size_bytes}, most_bytes):
-            return whole, await self._desk.reader.read(whole.raw, is_pec=is_pec)
+        async with self._desk.large:
+            for whole in await self._session.fetch({mail.uid: mail.size_bytes}, most_bytes):
+                return whole, await self._desk.reader.read(whole.raw, is_pec=is_pec)
         return mail, reading
 
     async def _act(self, met: Met, effect: Effect) -> str:

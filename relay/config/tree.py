@@ -237,7 +237,7 @@ class Mailboxes(Section):
     connect_timeout_s: Seconds = 30
     """Longest wait for a connection and its greeting."""
     command_timeout_s: Seconds = 60
-    """Longest wait for an answer; what is large gets the time it needs at 10 kB/s."""
+    """Longest wait for an answer; what is large gets the time it needs at 100 kB/s."""
     read_timeout_s: Seconds = 10
     """Longest time to read one mail; after it the mail is put aside."""
     rest_s: FirstAndLongest = (5, 300)
