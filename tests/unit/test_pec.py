@@ -291,6 +291,17 @@ def test_structures_without_end_are_left_in_time() -> None:
     assert time.monotonic() - started < 2
 
 
+def test_of_a_receipt_with_a_huge_original_the_beginning_is_read() -> None:
+    started = time.monotonic()
+    huge = PecMail("avvenuta-consegna", reached=("bob@pec.test",), original=b"x" * (40 << 20))
+    assert read(huge).recipients == ("bob@pec.test",)
+    cut = huge.build()[: 1 << 20]
+    receipt = read_receipt(cut)
+    assert receipt is not None
+    assert receipt.recipients == ("bob@pec.test",)
+    assert time.monotonic() - started < 5
+
+
 def test_control_characters_do_not_pass() -> None:
     headers = {"X-Genro-Mail-ID": "m\x001", "Message-ID": "<a\x00b@gestore.test>"}
     receipt = read(PecMail("accettazione", about="<1\x00@acme.test>", xml=None, headers=headers))

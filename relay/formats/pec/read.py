@@ -14,7 +14,8 @@ from relay.formats.pec.daticert import FILE_NAME, Certified, NotCertified, read_
 from relay.formats.pec.model import Receipt, ReceiptKind
 from relay.formats.pec.parts import leaves
 
-MAX_BYTES = 64 * 1024 * 1024
+# Of a larger mail the beginning is read: what is certified stands before the original mail.
+MAX_BYTES = 32 * 1024 * 1024
 ENCODED_MAX_BYTES = 2 * 1024 * 1024
 ID_MAX_CHARS = 998
 ERROR_MAX_CHARS = 40
@@ -28,8 +29,7 @@ ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
 
 def read_receipt(raw: bytes) -> Receipt | None:
     """Return what a receipt says; None for any other mail. Nothing makes it raise."""
-    if len(raw) > MAX_BYTES:
-        return None
+    raw = raw[:MAX_BYTES]
     try:
         head = scan(raw)
     except ContentRefused:
