@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from relay.formats.address import folded
 from relay.formats.bounce.model import Kind, Returned, ReturnedRecipient
+from relay.formats.characters import without_forbidden
 from relay.model import FINAL_STATES, State
 
 REASON_MAX_CHARS = 1000
@@ -113,7 +114,7 @@ def hit(place: Place, told: Sequence[ReturnedRecipient], returned: Returned) -> 
     if worst is None:
         text = returned.reason
         return Hit(place, returned.kind, None, None, returned.reason, text, returned.is_complaint)
-    text = worst.diagnostic.strip() or worst.reason
+    text = without_forbidden(worst.diagnostic).strip() or worst.reason
     return Hit(
         place,
         worst.kind,

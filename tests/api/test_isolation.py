@@ -20,6 +20,7 @@ TABLES = (
     "events",
     "api_keys",
     "receipts",
+    "suppressions",
 )
 
 
@@ -28,6 +29,7 @@ async def foreign(rival: httpx.AsyncClient, message: Message) -> list[str]:
     """The ids of what `rival` has."""
     await rival.post("/account", json={"id": ACCOUNT, "host": f"{SECRET}.test", "port": 25})
     await rival.post("/credential", json={"username": LOGIN})
+    await rival.post("/suppressions", json={"address": f"{SECRET}@there.test"})
     mail = message(id=MESSAGE, tenant_id="rival", account_id=ACCOUNT, subject=SECRET)
     added = await rival.post("/commands/add-messages", json={"messages": [mail]})
     return [LOGIN, ACCOUNT, MESSAGE, added.json()["messages"][0]["pk"]]

@@ -149,6 +149,14 @@ async def test_one_tenants_list_is_nothing_to_another(
     assert len(await listed(acme)) == 1
 
 
+async def test_a_tenant_that_is_destroyed_takes_its_list_along(
+    api: Api, acme: httpx.AsyncClient, admin: httpx.AsyncClient
+) -> None:
+    await suppress(acme)
+    assert (await admin.delete("/tenant/acme")).status_code == 200
+    assert await api.services.database.fetch("SELECT * FROM suppressions") == []
+
+
 async def test_a_list_is_given_whole_or_page_by_page(acme: httpx.AsyncClient) -> None:
     addresses = [f"r{n}@there.test" for n in range(7)]
     for address in addresses:

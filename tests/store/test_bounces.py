@@ -9,7 +9,7 @@ from relay.crypto import Keyring
 from relay.formats import verp
 from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
 from relay.metrics import Metrics
-from relay.model import Account, OnUnknown, State, Tenant
+from relay.model import Account, OnUnknown, State, Tenant, new_pk
 from relay.store import suppressions
 from relay.store.accounts import AccountStore
 from relay.store.bounces import MOST_EVENTS, Recorded, Source, announce, record
@@ -22,7 +22,7 @@ from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
-from .conftest import mail, put, settlement
+from .conftest import RecordingTaker, mail, put, settlement
 
 PATH = verp.ReturnPath("bounce", "bounces.test")
 DAY_S = 86_400.0
@@ -290,7 +290,8 @@ async def test_a_bounce_that_is_faster_than_our_own_record_stands(post: Post) ->
 
 
 async def test_a_bounced_mail_is_kept_from_then_on_until_that_is_reported(post: Post) -> None:
-    pk = await post.sent()
+    long_ago = post.spool.now() - 999
+    pk = await post.sent(pk=new_pk(long_ago), accepted_at=long_ago)
     await post.db.fetch("UPDATE events SET report = 'done' WHERE kind = 'sent' RETURNING seq")
     await post.db.fetch("UPDATE messages SET final_at = final_at - 999 RETURNING pk")
     await post.comes_back(returned("x@there.test", clues=post.token(pk)))
@@ -359,6 +360,26 @@ async def test_a_hostile_number_of_ids_is_not_all_looked_up(post: Post) -> None:
     assert await post.comes_back(said) == "unmatched"
 
 
+async def test_what_no_database_takes_spoils_no_bounce(post: Post) -> None:
+    pk = await post.sent()
+    said = returned("x@there.test", clues=Clues(genro_ids=("a\0b",), message_ids=("<\ud800@b>",)))
+    assert await post.comes_back(said) == "unmatched"
+    told = replace(said.recipients[0], diagnostic="550 no\0such \ud800 user")
+    said = replace(said, recipients=(told,), clues=Clues(pillarbox_ids=("\0", pk)))
+    assert await post.comes_back(said) == "hard"
+    [item] = await SuppressionStore(post.db).page("acme", "", 10)
+    assert item.reason == "550 no such   user"
+
+
+async def test_two_recipients_may_come_back_in_one_mail_each_in_its_own_way(post: Post) -> None:
+    pk = await post.sent("x@there.test", "y@there.test", "z@there.test")
+    soft, hard = returned("x@there.test", kind=Kind.SOFT), returned("y@there.test")
+    both = replace(hard, recipients=soft.recipients + hard.recipients, clues=post.token(pk))
+    assert await post.comes_back(both) == "hard"
+    assert await post.states(pk) == ["bounced", "bounced", "sent"]
+    assert await post.suppressed() == ["y@there.test"]
+
+
 # What is suppressed, at acceptance.
 
 
@@ -389,6 +410,17 @@ async def test_a_mail_that_is_taken_though_nobody_gets_it_is_over_at_once(post: 
         ("accepted", "none"),
         ("suppressed", "waiting"),
     ]
+
+
+async def test_what_is_handed_over_in_memory_is_for_the_others_only(post: Post) -> None:
+    item = suppressions.Suppression("acme", "x@there.test", "", suppressions.MANUAL, 1.0)
+    await SuppressionStore(post.db).put([item])
+    taker = RecordingTaker(takes=True)
+    post.spool.serve(taker)
+    await put(post.spool, "x@there.test", "y@there.test")
+    await put(post.spool, "x@there.test", takes_suppressed=True)
+    assert [[p.address for p in d.pending] for d in taker.taken] == [["y@there.test"]]
+    assert taker.cancelled == ["acme/main"]
 
 
 async def test_a_replaced_mail_is_recognised_by_the_pk_that_it_keeps(post: Post) -> None:
