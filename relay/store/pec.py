@@ -19,15 +19,18 @@ from itertools import count
 
 from relay import maillog
 from relay.formats.address import folded
-from relay.formats.pec import PecEvent, Receipt, ReceiptKind
+from relay.formats.pec import PecEvent, Receipt
 from relay.metrics import Metrics
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.pec_proof import Doubt, Proof, doubts_of, end_doubts
 from relay.store.pec_waits import END_WAIT
 from relay.store.queue.settle import INSERT_EVENT
 
-# Events of one receipt are numbered from `first_seq`: ask the spool for so many numbers.
-MOST_EVENTS = 1000
+# Events of one receipt, two a recipient at most, are numbered from `first_seq`: ask the spool for
+# so many numbers.
+MOST_EVENTS = 2000
+# Of addresses that the message does not have, so many are told of.
+MOST_STRANGERS = 100
 
 # The newest of several: a client may give one Message-ID to a mail and to its repetition. Only
 # certified mail has receipts; one that is routed and being sent turns out to be it a moment later.
@@ -76,8 +79,6 @@ UPDATE messages SET is_pec = $2, updated_at = $3,
 WHERE pk = $1
 """
 
-# Of these a receipt that names nobody we know is about everybody: they are about the message.
-ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
 BOUNCE_TYPES = {"no-dest": "hard", "no-dominio": "hard", "virus": "block"}
 STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?![\d.])")  # RFC 3463 §2
 
@@ -246,10 +247,9 @@ def spoken_of(receipt: Receipt, addresses: dict[int, str]) -> list[Told]:
     told = [Told(n, address) for n, address in addresses.items() if folded(address) in named]
     if told:
         return told
-    is_about_all = receipt.kind in ABOUT_ALL or (not named and len(addresses) == 1)
-    if is_about_all:
+    if receipt.is_about_all or (not named and len(addresses) == 1):
         return [Told(n, address) for n, address in addresses.items()]
-    return [Told(None, address) for address in receipt.recipients[:MOST_EVENTS]] or [
+    return [Told(None, address) for address in receipt.recipients[:MOST_STRANGERS]] or [
         Told(None, None)
     ]
 

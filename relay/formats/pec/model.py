@@ -42,6 +42,8 @@ EVENTS = {
 }
 # After one of these the mail will not arrive. A delay is none: delivery may still follow.
 FAILURES = frozenset({ReceiptKind.REFUSAL, ReceiptKind.FAILURE, ReceiptKind.VIRUS})
+# These are about the whole message; the others speak of some of its recipients.
+ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +76,7 @@ class Receipt:
     @property
     def is_failure(self) -> bool:
         return self.kind in FAILURES
+
+    @property
+    def is_about_all(self) -> bool:
+        return self.kind in ABOUT_ALL

@@ -11,7 +11,7 @@ from relay.errors import ContentRefused
 from relay.formats.characters import without_forbidden
 from relay.formats.headers.head import Head, scan
 from relay.formats.pec.daticert import FILE_NAME, Certified, NotCertified, read_daticert
-from relay.formats.pec.model import Receipt, ReceiptKind
+from relay.formats.pec.model import ABOUT_ALL, Receipt, ReceiptKind
 from relay.formats.pec.parts import leaves
 
 # Of a larger mail the beginning is read: what is certified stands before the original mail.
@@ -23,8 +23,6 @@ DATE_MAX_CHARS = 100
 
 # Not of the norm, but the words of its title ("avviso di mancata consegna"), and met.
 KINDS = {kind.value: kind for kind in ReceiptKind} | {"mancata-consegna": ReceiptKind.FAILURE}
-# Whom a receipt of these is about is the whole message; the others speak of some recipients.
-ABOUT_ALL = frozenset({ReceiptKind.ACCEPTANCE, ReceiptKind.REFUSAL})
 
 
 def read_receipt(raw: bytes) -> Receipt | None:
