@@ -14,6 +14,8 @@ from relay.store.retention import DAY_S
 from relay.store.spool import Spool
 
 READING_PROCESSES = 2
+# That mailboxes were changed is told; what was not heard is seen after so many polls.
+LOOK_POLLS = 5
 # A mail is known again for as long as a mailbox that is counted anew is read back, and more.
 REMEMBERED_LOOKS = 2
 
@@ -28,7 +30,7 @@ def build_poller(
         metrics,
         visit_settings(config),
     )
-    return Poller(spool, stores.mailboxes, desk, poller_settings(config))
+    return Poller(spool, desk, poller_settings(config))
 
 
 def visit_settings(config: Config) -> VisitSettings:
@@ -48,7 +50,7 @@ def poller_settings(config: Config) -> PollerSettings:
     first_rest_s, longest_rest_s = mailboxes.rest_s
     return PollerSettings(
         poll_s=mailboxes.poll_s,
-        look_s=config.dispatch.poll_s,
+        look_s=LOOK_POLLS * config.dispatch.poll_s,
         max_mailboxes=mailboxes.max_mailboxes,
         first_rest_s=first_rest_s,
         longest_rest_s=longest_rest_s,

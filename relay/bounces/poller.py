@@ -15,7 +15,7 @@ from relay import maillog
 from relay.bounces.imap import ImapLimits, Session
 from relay.bounces.visit import Desk, Visit
 from relay.errors import Fenced, MailboxFault, RelayError
-from relay.store.mailboxes import Conclusion, Key, Mailbox, MailboxStore, Seat, Turn
+from relay.store.mailboxes import Conclusion, Key, Mailbox, Seat, Turn
 from relay.store.spool import Spool
 
 AGAIN_S = 5.0
@@ -48,11 +48,9 @@ class _Run:
 
 
 class Poller:
-    def __init__(
-        self, spool: Spool, store: MailboxStore, desk: Desk, settings: PollerSettings
-    ) -> None:
+    def __init__(self, spool: Spool, desk: Desk, settings: PollerSettings) -> None:
         self._spool = spool
-        self._store = store
+        self._store = desk.store
         self._desk = desk
         self._settings = settings
         self._runs: dict[Key, _Run] = {}

@@ -47,7 +47,7 @@ def uids_after(lines: Sequence[Line], last_uid: int) -> list[int]:
     `MOST_UIDS`.
     """
     numbers = (int(match[0]) for line in lines for match in _NUMBER.finditer(line))
-    return heapq.nsmallest(MOST_UIDS, {n for n in numbers if last_uid < n <= _LARGEST_UID})
+    return heapq.nsmallest(MOST_UIDS, (n for n in numbers if last_uid < n <= _LARGEST_UID))
 
 
 def sizes(lines: Sequence[Line], asked: Collection[int]) -> dict[int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from relay.store.instance import BounceMailbox
 from relay.store.mailboxes import INSTANCE, Standing
 from tests.fakes.bounces import bounce, letter
 from tests.fakes.imap import DROP, HANG, FakeImap, Raw
+from tests.fakes.pec import PecMail
 from tests.fakes.upstream import FakeUpstream
 from tests.process import ServeProcess
 from tests.scenarios.conftest import Relay, StartNode, open_node
@@ -22,6 +24,16 @@ QUICK: dict[str, Any] = {
     "mailboxes.connect_timeout_s": 0.5,
     "mailboxes.command_timeout_s": 0.5,
     "mailboxes.rest_s": [0.1, 0.2],
+}
+
+BOUNCES = 60
+MAIL = {
+    "tenant_id": "acme",
+    "account_id": "main",
+    "from": "a@acme.test",
+    "to": "bob@there.test",
+    "subject": "Hello",
+    "body": "Hi",
 }
 
 
@@ -211,6 +223,32 @@ async def test_a_reload_looks_at_once_into_a_mailbox_that_rests(
     assert await relay.node.stores.mailboxes.troubled() == []
 
 
+async def test_a_receipt_that_is_cut_is_fetched_and_kept_whole(
+    start_node: StartNode, upstream: FakeUpstream, imap: FakeImap
+) -> None:
+    relay = await start_node(**QUICK, **{"mailboxes.max_bytes": 3000})
+    await relay.tenant("acme")
+    await relay.account(upstream, is_pec_account=True, **imap_of(imap))
+    accepted = await relay.send("bob@pec.test")
+    await relay.settled(accepted.pk, "sent")
+    own_id = next(
+        line.partition(b":")[2].strip().decode()
+        for line in upstream.received[0].content.splitlines()
+        if line.lower().startswith(b"message-id:")
+    )
+    receipt = PecMail("accettazione", about=own_id, recipients=("bob@pec.test",)).build()
+    receipt += b"x" * 500_000
+    imap.add(receipt)
+
+    async def is_told() -> bool:
+        return "pec_acceptance" in await relay.kinds(accepted.pk)
+
+    await until(is_told)
+    [row] = await relay.node.database.fetch("SELECT body FROM receipts")
+    assert bytes(row["body"]) == receipt
+    assert imap.mails[1].flags == set()
+
+
 async def test_where_there_is_no_room_mailboxes_take_turns(
     start_node: StartNode, upstream: FakeUpstream
 ) -> None:
@@ -296,6 +334,44 @@ async def test_two_nodes_never_both_read_a_mailbox_and_one_that_stops_is_followe
             await relay.stop()
 
 
+@pytest.mark.slow
+async def test_mail_that_came_back_acts_once_however_often_the_relay_is_killed(
+    tmp_path: Path, upstream: FakeUpstream, imap: FakeImap
+) -> None:
+    node = ServeProcess(tmp_path / "one", f"sqlite:{tmp_path / 'pillarbox.db'}")
+    async with node:
+        await set_up(node, upstream, imap)
+        mails = [{**MAIL, "id": f"m{n}", "to": f"to{n}@there.test"} for n in range(BOUNCES)]
+        await node.post("/commands/add-messages", {"messages": mails})
+        await upstream.wait_for(BOUNCES)
+        imap.add(*(returned(upstream, n) for n in range(BOUNCES)))
+        for least in (1, BOUNCES // 3, BOUNCES // 2):
+            await until(partial(has_bounced, node, least), timeout_s=30)
+            await node.kill()
+            await node.start()
+        await until(partial(has_bounced, node, BOUNCES), timeout_s=30)
+        assert sorted(await bounced(node)) == sorted(f"m{n}" for n in range(BOUNCES))
+
+
+async def bounced(node: ServeProcess) -> list[str]:
+    """Return whose bounces were told, each as often as it was."""
+    events = (await node.client.get("/events?tenant_id=acme")).json()["events"]
+    return [event["id"] for event in events if "bounce_ts" in event]
+
+
+async def has_bounced(node: ServeProcess, least: int) -> bool:
+    return len(await bounced(node)) >= least
+
+
+async def set_up(node: ServeProcess, upstream: FakeUpstream, imap: FakeImap) -> None:
+    """Make a tenant with an account, and the mailbox of the instance."""
+    await node.post("/tenant", {"id": "acme", "name": "Acme"})
+    account = {"id": "main", "host": "127.0.0.1", "port": upstream.port, "use_tls": False}
+    await node.post("/account", {**account, "tenant_id": "acme"})
+    mailbox = asdict(imap.bounce_mailbox())
+    assert (await node.client.put("/instance", json=mailbox)).status_code == 200
+
+
 async def test_the_mailbox_of_a_node_that_was_killed_is_taken_over(
     postgres_dsn: str, tmp_path: Path, upstream: FakeUpstream, imap: FakeImap
 ) -> None:
@@ -303,20 +379,14 @@ async def test_the_mailbox_of_a_node_that_was_killed_is_taken_over(
     one = ServeProcess(tmp_path / "one", postgres_dsn, **settings)
     two = ServeProcess(tmp_path / "two", postgres_dsn, **settings)
     async with one:
-        await one.post("/tenant", {"id": "acme", "name": "Acme"})
-        account = {"id": "main", "host": "127.0.0.1", "port": upstream.port, "use_tls": False}
-        await one.post("/account", {**account, "tenant_id": "acme"})
-        mailbox = asdict(imap.bounce_mailbox())
-        assert (await one.client.put("/instance", json=mailbox)).status_code == 200
+        await set_up(one, upstream, imap)
 
         async def is_read() -> bool:
             return imap.open == 1
 
         await until(is_read)
         async with two:
-            mail = {"id": "m1", "tenant_id": "acme", "account_id": "main", "from": "a@acme.test"}
-            content = {"to": "bob@there.test", "subject": "Hello", "body": "Hi"}
-            await one.post("/commands/add-messages", {"messages": [mail | content]})
+            await one.post("/commands/add-messages", {"messages": [{**MAIL, "id": "m1"}]})
             await upstream.wait_for(1)
             await one.kill()
             imap.add(returned(upstream))
