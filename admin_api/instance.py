@@ -13,7 +13,8 @@ from admin_api.schemas.instance import (
 from admin_api.schemas.model import Ok
 from admin_api.services import Services
 from relay.store.instance import BounceMailbox, InstanceSettings
-from relay.store.mailboxes import INSTANCE, Standing
+from relay.store.mailbox import INSTANCE
+from relay.store.mailboxes import Standing
 
 _DEFAULTS = BounceMailbox()
 _BOUNCE = frozenset(field.name for field in fields(BounceMailbox))

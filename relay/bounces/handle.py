@@ -16,7 +16,8 @@ from relay.metrics import Metrics
 from relay.store import bounces, pec
 from relay.store.bounces import Recorded, Source
 from relay.store.database import Script
-from relay.store.mailboxes import Done, Mailbox
+from relay.store.mailbox import Mailbox
+from relay.store.mailboxes import Done
 from relay.store.pec import Arrived, Filed, Found
 from relay.store.spool import Spool
 

@@ -30,7 +30,7 @@ from relay.bounces.responses import (
 )
 from relay.errors import MailboxFault
 from relay.formats.characters import without_forbidden
-from relay.store.mailboxes import Mailbox
+from relay.store.mailbox import Mailbox
 from relay.tls import client_tls
 
 # The library goes one call deeper for each line of what it is given at once.

@@ -15,7 +15,8 @@ from relay import maillog
 from relay.bounces.imap import ImapLimits, Session
 from relay.bounces.visit import Desk, Visit
 from relay.errors import Fenced, MailboxFault, RelayError
-from relay.store.mailboxes import Conclusion, Key, Mailbox, Seat, Turn
+from relay.store.mailbox import Key, Mailbox
+from relay.store.mailboxes import Conclusion, Seat, Turn
 from relay.store.spool import Spool
 
 AGAIN_S = 5.0

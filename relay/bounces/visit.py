@@ -19,7 +19,8 @@ from relay.bounces.reading import Reading
 from relay.bounces.responses import Mail, batches
 from relay.errors import DataRejected, Unreadable
 from relay.metrics import Metrics
-from relay.store.mailboxes import MARKS_AT_ONCE, Mailbox, MailboxStore, Met, Turn
+from relay.store.mailbox import Mailbox
+from relay.store.mailboxes import MARKS_AT_ONCE, MailboxStore, Met, Turn
 
 MAILS_AT_ONCE = 50
 UIDS_AT_ONCE = 200

@@ -7,25 +7,20 @@ its mails anew (UIDVALIDITY, RFC 3501 §2.3.1.1).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Generic, TypeVar
 
 from relay.crypto import digest
 from relay.errors import Fenced
-from relay.model import Account
 from relay.store.accounts import AccountStore
 from relay.store.database import Database, Each, Query, Row, Script
-from relay.store.instance import BounceMailbox, InstanceStore
+from relay.store.instance import InstanceStore
+from relay.store.mailbox import INSTANCE, Key, Mailbox, mailbox_of_account, mailbox_of_instance
 from relay.store.queue.claim import NODE_LIVES, must_live
 
 T = TypeVar("T")
 
-Key = tuple[str, str]
-INSTANCE: Key = ("", "")
-
-TLS_PORT = 993
-CLEAR_PORT = 143
 MARKS_AT_ONCE = 200
 
 SEATS = """
@@ -101,32 +96,6 @@ DELETE FROM mailboxes WHERE account_id <> '' AND COALESCE(looked_at, 0) < $1 AND
     SELECT 1 FROM accounts a
     WHERE a.tenant_id = mailboxes.tenant_id AND a.id = mailboxes.account_id)
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Mailbox:
-    """Where and how to read. `is_pec`: receipts of certified mail come to it, and stay there."""
-
-    key: Key
-    host: str
-    port: int
-    user: str
-    folder: str
-    uses_tls: bool
-    poll_s: float
-    password: str = field(repr=False)
-    verify: bool = True
-    ca_file: str | None = None
-    is_pec: bool = False
-
-    @property
-    def source(self) -> str:
-        return f"{self.user}@{self.host}:{self.port}/{self.folder}"
-
-    @property
-    def tenant_id(self) -> str | None:
-        """The tenant whose mail alone it can speak of; None for the instance's own."""
-        return self.key[0] or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,42 +264,6 @@ class MailboxStore:
         if not rows:
             return [Seat(INSTANCE, version, 0.0)]
         return [] if rows[0]["is_taken"] else [Seat(INSTANCE, version, rows[0]["due_at"])]
-
-
-def mailbox_of_instance(given: BounceMailbox) -> Mailbox | None:
-    if not (given.bounce_enabled and given.bounce_imap_host):
-        return None
-    return Mailbox(
-        key=INSTANCE,
-        host=given.bounce_imap_host,
-        port=given.bounce_imap_port,
-        user=given.bounce_imap_user or "",
-        folder=given.bounce_imap_folder,
-        uses_tls=given.bounce_imap_ssl,
-        poll_s=given.bounce_poll_interval,
-        password=given.bounce_imap_password or "",
-    )
-
-
-def mailbox_of_account(account: Account, poll_s: float) -> Mailbox | None:
-    """Derive an account's mailbox; where no login is given, that of its SMTP server is meant."""
-    if account.imap_host is None:
-        return None
-    # A password is said in clear only where TLS was turned off by name (RFC 8314 §3).
-    uses_tls = account.imap_ssl is not False
-    return Mailbox(
-        key=account.key,
-        host=account.imap_host,
-        port=account.imap_port or (TLS_PORT if uses_tls else CLEAR_PORT),
-        user=account.imap_user or account.user or "",
-        folder=account.imap_folder or "INBOX",
-        uses_tls=uses_tls,
-        poll_s=poll_s,
-        password=account.imap_password or account.password or "",
-        verify=account.verify,
-        ca_file=account.ca_file,
-        is_pec=account.is_pec_account,
-    )
 
 
 def take(key: Key, source: str, epoch: int) -> Script[Turn | None]:

@@ -3,7 +3,8 @@
 import httpx
 import pytest
 
-from relay.store.mailboxes import INSTANCE, Conclusion
+from relay.store.mailbox import INSTANCE
+from relay.store.mailboxes import Conclusion
 from relay.store.spool import Spool
 from tests.api.serving import MAIN_ACCOUNT, Api
 

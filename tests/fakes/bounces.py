@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from email.utils import make_msgid
 
+from tests.fakes.script import Received
+
 
 def head_of(content: bytes) -> bytes:
     return content.partition(b"\r\n\r\n")[0] + b"\r\n"
@@ -31,6 +33,11 @@ def bounce(
         "--b\r\nContent-Type: text/rfc822-headers\r\n\r\n"
     )
     return text.encode() + head_of(original) + b"\r\n--b--\r\n"
+
+
+def returned(mail: Received, **changes: str) -> bytes:
+    """Build the report of a mail that an upstream took; a hard bounce unless changed."""
+    return bounce(mail.sender, mail.recipients[0], original=mail.content, **changes)
 
 
 def letter(number: int, size_bytes: int = 500) -> bytes:

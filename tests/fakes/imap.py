@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import Any
 
 from relay.store.instance import BounceMailbox
 from tests.fakes.script import DROP, HANG, Raw, Sign
@@ -107,6 +108,16 @@ class FakeImap:
             bounce_imap_ssl=False,
             bounce_poll_interval=poll_s,
         )
+
+    def account_settings(self) -> dict[str, Any]:
+        """Return what an account needs to have this mailbox."""
+        return {
+            "imap_host": "127.0.0.1",
+            "imap_port": self.port,
+            "imap_user": "theirs",
+            "imap_password": "secret",
+            "imap_ssl": False,
+        }
 
     def asked(self, verb: str) -> int:
         """Count the commands of a kind."""

@@ -13,8 +13,8 @@ import pytest
 
 from relay.formats.address import domain_of
 from relay.store.instance import BounceMailbox
-from relay.store.mailboxes import INSTANCE
-from tests.fakes.bounces import bounce, letter, letters
+from relay.store.mailbox import INSTANCE
+from tests.fakes.bounces import bounce, letter, letters, returned
 from tests.fakes.pec import PecMail
 from tests.fakes.upstream import FakeUpstream, Received
 from tests.peers.dovecot import PASSWORD, Dovecot
@@ -105,17 +105,13 @@ async def office(dovecot: Dovecot, tmp_path: Path) -> AsyncIterator[Office]:
         await office.relay.stop()
 
 
-def report(mail: Received, **changes: Any) -> bytes:
-    return bounce(mail.sender, mail.recipients[0], original=mail.content, **changes)
-
-
 async def test_a_hard_bounce_and_a_soft_one_are_told_apart(office: Office) -> None:
     await office.watch()
     hard_pk, hard = await office.send("gone@there.test")
     soft_pk, soft = await office.send("full@there.test")
     assert domain_of(hard.sender) == "mail.test"
     office.deliver(
-        report(hard), report(soft, status="5.2.2", reply="552 5.2.2 mailbox full"), letter(1)
+        returned(hard), returned(soft, status="5.2.2", reply="552 5.2.2 mailbox full"), letter(1)
     )
     found = {}
     for pk in (hard_pk, soft_pk):
@@ -145,7 +141,7 @@ async def test_a_forged_bounce_changes_nothing_and_is_counted(office: Office) ->
 async def test_a_bounce_that_comes_twice_is_told_once(office: Office) -> None:
     await office.watch()
     pk, mail = await office.send()
-    office.deliver(report(mail), report(mail))
+    office.deliver(returned(mail), returned(mail))
     await office.counted("handled", 2)
     assert await office.relay.kinds(pk) == ["accepted", "sent", "bounced"]
 
@@ -155,7 +151,7 @@ async def test_a_push_of_the_server_is_heard_at_once(office: Office) -> None:
     await office.was_looked_into()
     pk, mail = await office.send()
     started = time.monotonic()
-    await asyncio.to_thread(office.deliver, report(mail))
+    await asyncio.to_thread(office.deliver, returned(mail))
     await office.relay.settled(pk, "bounced")
     assert time.monotonic() - started < 5
 
@@ -163,11 +159,11 @@ async def test_a_push_of_the_server_is_heard_at_once(office: Office) -> None:
 async def test_a_restart_reads_on_where_it_was(office: Office) -> None:
     await office.watch()
     pk, mail = await office.send()
-    office.deliver(letter(1), report(mail))
+    office.deliver(letter(1), returned(mail))
     await office.relay.settled(pk, "bounced")
     await office.restart()
     again_pk, again = await office.send("carol@there.test")
-    office.deliver(report(again))
+    office.deliver(returned(again))
     await office.relay.settled(again_pk, "bounced")
     assert await office.relay.kinds(pk) == ["accepted", "sent", "bounced"]
     body = office.relay.node.metrics.render()[0].decode()
@@ -178,14 +174,14 @@ async def test_a_restart_reads_on_where_it_was(office: Office) -> None:
 async def test_mail_that_is_counted_anew_is_not_acted_on_again(office: Office) -> None:
     await office.watch()
     pk, mail = await office.send()
-    office.deliver(letter(1), report(mail))
+    office.deliver(letter(1), returned(mail))
     await office.relay.settled(pk, "bounced")
     await office.counted("unrelated", 1)
     await asyncio.to_thread(office.dovecot.stop)
     office.dovecot.renumber(office.user)
     await asyncio.to_thread(office.dovecot.start)
     again_pk, again = await office.send("carol@there.test")
-    office.deliver(report(again))
+    office.deliver(returned(again))
     await office.relay.settled(again_pk, "bounced")
     await office.counted("known", 1)
     await office.counted("unrelated", 2)
@@ -207,7 +203,7 @@ async def test_a_server_that_is_down_for_a_while_touches_no_mail_that_goes_out(
         pk, mail = await office.send()
     finally:
         await asyncio.to_thread(office.dovecot.start)
-    office.deliver(report(mail))
+    office.deliver(returned(mail))
     await office.relay.settled(pk, "bounced")
     await office.was_looked_into()
 
@@ -221,17 +217,18 @@ async def test_another_mailbox_is_read_after_a_reload_without_a_restart(office: 
 
     await until(is_refused)
     pk, mail = await office.send()
-    office.deliver(report(mail))
+    office.deliver(returned(mail))
     await office.watch(bounce_poll_interval=3600)
     await office.relay.settled(pk, "bounced")
     await office.was_looked_into()
 
 
+@pytest.mark.slow
 async def test_three_thousand_letters_are_passed_in_little_time_and_memory(
     office: Office,
 ) -> None:
     pk, mail = await office.send()
-    pile = chain(letters(UNRELATED, size_bytes=20_000), [report(mail)])
+    pile = chain(letters(UNRELATED, size_bytes=20_000), [returned(mail)])
     await asyncio.to_thread(office.dovecot.pile_up, office.user, pile)
     before = resident_bytes()
     started = time.monotonic()
@@ -260,7 +257,7 @@ async def test_what_was_handled_is_moved_deleted_or_kept_and_the_rest_left(
     office.relay = await opened(office.folder, **settings)
     pk, mail = await office.send()
     await office.watch()
-    office.deliver(letter(1), report(mail))
+    office.deliver(letter(1), returned(mail))
     await office.relay.settled(pk, "bounced")
     await office.was_looked_into()
 

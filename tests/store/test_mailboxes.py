@@ -12,16 +12,14 @@ from relay.store import nodes
 from relay.store.accounts import AccountStore
 from relay.store.database import Database, Query, Script
 from relay.store.instance import BounceMailbox, InstanceStore
+from relay.store.mailbox import INSTANCE, Mailbox, mailbox_of_account
 from relay.store.mailboxes import (
-    INSTANCE,
     Conclusion,
     Done,
-    Mailbox,
     MailboxStore,
     Met,
     Turn,
     forget,
-    mailbox_of_account,
 )
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
