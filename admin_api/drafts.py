@@ -118,6 +118,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
     return Submission(
         tenant_id=str(item["tenant_id"]),
         sender=_envelope_sender("return_path", return_path) if return_path else author.address,
+        keeps_sender=bool(return_path),
         recipients=recipients,
         content=compose(draft),
         ingress=Ingress.REST,

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from admin_api import cursors, strict_json
 from admin_api.problems import Answer, not_found
-from admin_api.records import full_record, record, status_of
+from admin_api.records import Story, full_record, record, status_of
 from admin_api.routes import Access, Call, Route, Stream, shown
 from admin_api.schemas.message import ContentQuery, FullRecord, ListQuery, Records, Selection
 from admin_api.schemas.model import OfTenant
@@ -41,10 +41,13 @@ async def show_message(services: Services, call: Call) -> Answer:
     if view is None:
         _missing()
     tenant = await services.directory.tenant(query.tenant_id)
-    attempts = await services.messages.attempts(view.pk)
-    events = await services.messages.events(view.pk)
-    name = tenant.name if tenant else None
-    full = full_record(view, name, attempts, events, waiting_for(services, view))
+    story = Story(
+        await services.messages.attempts(view.pk),
+        await services.messages.events(view.pk),
+        await services.receipts.of(view.tenant_id, view.pk),
+        waiting_for(services, view),
+    )
+    full = full_record(view, tenant.name if tenant else None, story)
     return Answer(shown(full, omit=_SOMETIMES))
 
 

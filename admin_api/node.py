@@ -5,9 +5,10 @@ from admin_api.probes import depth_by_state
 from admin_api.problems import Answer, again, unauthorized
 from admin_api.routes import Access, Call, Route, shown
 from admin_api.schemas.model import Ok
-from admin_api.schemas.node import Alive, Status, Trouble, WakeQuery
+from admin_api.schemas.node import Alive, MailboxTrouble, Status, Trouble, WakeQuery
 from admin_api.services import Services
 from relay.crypto import digest, same
+from relay.store.mailboxes import Standing
 
 _SOMETIMES = frozenset({"queue"})
 
@@ -33,6 +34,7 @@ async def metrics(services: Services, call: Call) -> Answer:
 async def status(services: Services, call: Call) -> Answer:
     own = call.caller.tenant_id
     troubles = [t for t in services.accounts_in_trouble() if own in (None, t.tenant_id)]
+    mailboxes = [m for m in await services.mailboxes.troubled() if own in (None, m.key[0])]
     queue = dict(await depth_by_state(services.database)) if call.caller.is_admin else None
     answer = Status(
         ok=True,
@@ -44,8 +46,21 @@ async def status(services: Services, call: Call) -> Answer:
             Trouble(tenant_id=t.tenant_id, account_id=t.account_id, reason=t.reason, until=t.until)
             for t in troubles
         ],
+        mailboxes_in_trouble=[mailbox_trouble(mailbox) for mailbox in mailboxes],
     )
     return Answer(shown(answer, omit=_SOMETIMES))
+
+
+def mailbox_trouble(standing: Standing) -> MailboxTrouble:
+    tenant_id, account_id = standing.key
+    return MailboxTrouble(
+        tenant_id=tenant_id or None,
+        account_id=account_id or None,
+        reason=standing.error or "",
+        since=standing.failing_since or 0.0,
+        last_ok_ts=standing.looked_at,
+        until=standing.due_at,
+    )
 
 
 async def run_now(services: Services, call: Call) -> Answer:

@@ -2,13 +2,26 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
+from admin_api.schemas.receipt import ReceiptRecord
 from relay.model import FINAL_STATES, State
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
+from relay.store.receipts import ReceiptView
 
 # A bounce came back after the upstream had taken it: it was sent all the same.
 _GOT_IT = frozenset({State.SENT, State.BOUNCED})
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What happened to a message; `waiting_for` says why it is due and not sent."""
+
+    attempts: Sequence[AttemptView]
+    events: Sequence[EventView]
+    receipts: Sequence[ReceiptView]
+    waiting_for: str | None
 
 
 def status_of(recipients: Sequence[RecipientView]) -> str:
@@ -41,19 +54,30 @@ def record(
     )
 
 
-def full_record(
-    view: MessageView,
-    tenant_name: str | None,
-    attempts: Sequence[AttemptView],
-    events: Sequence[EventView],
-    waiting_for: str | None,
-) -> FullRecord:
-    """Describe a message with its story; `waiting_for` says why it is due and not sent."""
+def full_record(view: MessageView, tenant_name: str | None, story: Story) -> FullRecord:
+    """Describe a message with its story."""
     return FullRecord.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # as above
-        waiting_for=waiting_for,
-        attempts=[_attempt(attempt) for attempt in attempts],
-        events=[_event(event) for event in events],
+        waiting_for=story.waiting_for,
+        attempts=[_attempt(attempt) for attempt in story.attempts],
+        events=[_event(event) for event in story.events],
+        receipts=[receipt_record(receipt) for receipt in story.receipts],
+    )
+
+
+def receipt_record(view: ReceiptView) -> ReceiptRecord:
+    return ReceiptRecord(
+        n=view.number,
+        receipt_type=view.kind.value,
+        ts=int(view.at),
+        received_ts=int(view.received_at),
+        account_id=view.account_id,
+        recipients=list(view.recipients),
+        error=view.error,
+        detail=view.detail,
+        provider=view.provider,
+        provider_id=view.provider_id,
+        size_bytes=view.size_bytes,
     )
 
 
@@ -63,6 +87,11 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
     sent = [r for r in recipients if r.state in _GOT_IT]
     failed = [r for r in recipients if r.state is State.FAILED]
     is_lost = is_final and bool(failed) and not sent
+    bounced = max(
+        (r for r in recipients if r.state is State.BOUNCED),
+        key=lambda r: r.bounced_at or 0.0,
+        default=None,
+    )
     return {
         "pk": view.pk,
         "id": view.id,
@@ -78,10 +107,10 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
         "error_ts": _latest(r.final_at for r in failed) if is_lost else None,
         "error": failed[0].reply if is_lost else None,
         "reported_ts": _seconds(view.reported_at) if is_final else None,
-        "bounce_type": None,
-        "bounce_code": None,
-        "bounce_reason": None,
-        "bounce_ts": None,
+        "bounce_type": bounced and bounced.bounce_type,
+        "bounce_code": bounced and bounced.bounce_code,
+        "bounce_reason": bounced and bounced.bounce_reason,
+        "bounce_ts": _seconds(bounced.bounced_at) if bounced else None,
         "created_at": view.accepted_at,
         "updated_at": view.updated_at,
         "message": json.loads(view.record),

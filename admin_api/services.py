@@ -16,10 +16,13 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
 Wake = Callable[[str | None], None]
@@ -77,8 +80,11 @@ class Services:
     command_log: CommandLog
     instance: InstanceStore
     retention: RetentionStore
+    suppressions: SuppressionStore
     events: EventStore
     outbox: Outbox
+    mailboxes: MailboxStore
+    receipts: ReceiptStore
     metrics: Metrics
     verifier: Verifier
     wake: Wake

@@ -217,7 +217,8 @@ ROUTES = (
         Access.ADMIN,
         "Destroy a tenant with everything that is its own",
         description="The answer counts what went: messages, of them the ones still queued, events"
-        " that were not reported, accounts, SMTP logins. While mail is queued it needs"
+        " that were not reported, accounts, SMTP logins, receipts of certified mail, which are"
+        " proof: download them before. While mail is queued it needs"
         " `force=true`; `dry_run=true` only counts. Mail that an upstream is being offered is"
         " waited for, ten seconds at most.",
         answer=TenantDestroyed,

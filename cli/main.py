@@ -7,6 +7,7 @@ from importlib.metadata import version
 import click
 
 from cli.demo import demo
+from cli.parse_bounce import parse_bounce
 from cli.serve import serve
 from relay.errors import ConfigError, RelayError, StoreLocked, StoreUnavailable, UnsafeStore
 
@@ -30,6 +31,7 @@ def pillarbox() -> None:
 
 
 pillarbox.add_command(demo)
+pillarbox.add_command(parse_bounce)
 pillarbox.add_command(serve)
 
 

@@ -47,11 +47,12 @@ DECOY_HASH = (
 class Keyring:
     """The keys of an instance: the first seals, all open."""
 
-    __slots__ = ("_ciphers", "_sealing_id")
+    __slots__ = ("_ciphers", "_keys", "_sealing_id")
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys or any(len(key) != _KEY_BYTES for key in keys):
             raise ConfigError(f"an encryption key must be {_KEY_BYTES} bytes")
+        self._keys = tuple(keys)
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._sealing_id = _key_id(keys[0])
 
@@ -101,6 +102,13 @@ class Keyring:
             except ValueError:
                 break
         raise SecretDamaged("the value to import is damaged or sealed with another key")
+
+    def derived(self, purpose: str) -> tuple[bytes, ...]:
+        """Return a key for one purpose from each of ours, the sealing one's first: what it signs
+        tells nothing of ours (HKDF-Expand, RFC 5869 §2.3; a random key needs no extract).
+        """
+        info = f"pillarbox {purpose}".encode() + b"\x01"
+        return tuple(hmac.digest(key, info, "sha256") for key in self._keys)
 
     def key_check(self) -> str:
         """Return a value for the database by which a wrong key is seen at start."""

@@ -8,12 +8,14 @@ RelayError
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
+│   ├── MailboxFault          the mailbox cannot be read now: no route, TLS, login, what it answers
 │   └── QuotaExceeded         the tenant has too much waiting
 └── Permanent                 the same request will fail again
     ├── ConfigError           a setting is missing or wrong: exit 78 (EX_CONFIG)
     ├── UnsafeStore           the database would make a 250 a lie, or is of a newer version
     ├── StoreLocked           another process owns this embedded database
     ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
+    ├── Unreadable            a mail that cannot be read in bounded time and memory
     ├── SecretDamaged         a sealed value does not open with any key that we have
     ├── Refused               the mail or its sender is refused by a rule
     │   ├── ContentRefused    its bytes break RFC 5321 or 5322
@@ -64,6 +66,9 @@ class AccountFault(Temporary):
         self.code = code
 
 
+class MailboxFault(Temporary): ...
+
+
 class Permanent(RelayError): ...
 
 
@@ -80,6 +85,9 @@ class DataRejected(Permanent): ...
 
 
 class SecretDamaged(Permanent): ...
+
+
+class Unreadable(Permanent): ...
 
 
 class NotFound(Permanent): ...

@@ -231,6 +231,21 @@ def expired(pk: str, *, tenant: str, recipients: int) -> None:
     _log.warning("expired", id=pk, tenant=tenant, recipients=recipients)
 
 
+def sender_notified(pk: str, *, tenant: str, about: str, recipients: int) -> None:
+    """Say that a notification was queued: the sender of mail `about` is told of so many."""
+    _log.info("sender_notified", id=pk, tenant=tenant, about=about, recipients=recipients)
+
+
+def double_bounce(pk: str, *, tenant: str, reply: str) -> None:
+    """Say that a notification could not be delivered: the sender is never told."""
+    _log.warning("double_bounce", id=pk, tenant=tenant, reply=reply)
+
+
+def bounced(pk: str, *, tenant: str, n: int, type: str, code: str, reason: str) -> None:
+    """Say that mail for recipient number `n` came back, or was complained of."""
+    _log.info("bounced", id=pk, tenant=tenant, n=n, type=type, code=code, reason=reason)
+
+
 def account_rests(tenant: str, account: str, *, wait_s: float, reason: str) -> None:
     """Say that an account's server cannot be used; its mail waits or goes another way."""
     _log.warning(
@@ -240,6 +255,20 @@ def account_rests(tenant: str, account: str, *, wait_s: float, reason: str) -> N
 
 def account_recovered(tenant: str, account: str) -> None:
     _log.info("account_recovered", tenant=tenant, account=account)
+
+
+# It is certified mail.
+
+
+def pec_receipt(pk: str | None, *, tenant: str, account: str, kind: str, found: str) -> None:
+    """Say that a receipt came; `found` says whether it was recorded, and `pk` of which mail."""
+    log = _log.warning if pk is None else _log.info
+    log("pec_receipt", id=pk, tenant=tenant, account=account, kind=kind, found=found)
+
+
+def pec_timeout(pk: str, *, tenant: str, account: str) -> None:
+    """Say that the provider has not accepted a mail that it took."""
+    _log.warning("pec_timeout", id=pk, tenant=tenant, account=account)
 
 
 # It is reported.
@@ -281,6 +310,45 @@ def report_fenced(tenant: str) -> None:
 def reports_parked(tenant: str, *, events: int) -> None:
     """Say that events were given up: the client did not take them for too long."""
     _log.error("reports_parked", tenant=tenant, events=events)
+
+
+# A mailbox is read; the instance's own has neither tenant nor account.
+
+
+def mailbox_failed(
+    tenant: str, account: str, *, host: str, reason: str, failures: int, wait_s: float
+) -> None:
+    """Say that a mailbox cannot be read; sending goes on."""
+    _log.warning(
+        "mailbox_failed",
+        tenant=tenant or None,
+        account=account or None,
+        host=host,
+        reason=reason,
+        failures=failures,
+        wait_s=round(wait_s, 1),
+    )
+
+
+def mailbox_recovered(tenant: str, account: str) -> None:
+    _log.info("mailbox_recovered", tenant=tenant or None, account=account or None)
+
+
+def mailbox_fenced(tenant: str, account: str) -> None:
+    """Say that another node reads this mailbox now."""
+    _log.warning("mailbox_fenced", tenant=tenant or None, account=account or None)
+
+
+def mail_put_aside(tenant: str, account: str, *, uid: int, reason: str) -> None:
+    """Say that a mail in a mailbox cannot be read; it is looked at no more."""
+    _log.warning(
+        "mail_put_aside", tenant=tenant or None, account=account or None, uid=uid, reason=reason
+    )
+
+
+def mark_declined(tenant: str, account: str, *, reason: str) -> None:
+    """Say that a mailbox does not let us flag, move or delete what was handled."""
+    _log.warning("mark_declined", tenant=tenant or None, account=account or None, reason=reason)
 
 
 # A node lives.

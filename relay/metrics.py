@@ -101,6 +101,10 @@ class Metrics:
         self._deferred = self._counts(
             "recipients_deferred_total", "Attempts that ended in another wait", by_account
         )
+        self._bounced = self._counts(
+            "recipients_bounced_total", "Recipients whose mail came back", by_account
+        )
+        self._bounces = self._counts("bounces_total", "Mails that came back, by what", ("type",))
         self._rate_limited = self._counts(
             "rate_limited_total", "Times an account was at its limit", by_account
         )
@@ -109,6 +113,24 @@ class Metrics:
         )
         self._callbacks_failed = self._counts(
             "callback_failed_total", "Calls that a client did not take", ("tenant",)
+        )
+        self._pec_receipts = self._counts(
+            "pec_receipts_total", "Receipts of certified mail, by kind", ("tenant", "kind")
+        )
+        self._pec_timeouts = self._counts(
+            "pec_timeouts_total", "Recipients whose mail was not accepted in time", ("tenant",)
+        )
+        self._notified = self._counts(
+            "dsns_total", "Notifications to senders that were queued", ("tenant",)
+        )
+        self._double_bounces = self._counts(
+            "double_bounces_total", "Notifications that could not be delivered", ("tenant",)
+        )
+        self._mails_met = self._counts(
+            "mailbox_mails_total", "Mails met in the mailboxes that are read", ("outcome",)
+        )
+        self._mailbox_failures = self._counts(
+            "mailbox_failures_total", "Times a mailbox could not be read", by_account
         )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
@@ -177,6 +199,15 @@ class Metrics:
         if self._genro:
             self._genro.add(self._genro.deferred, tenant, account, count)
 
+    def bounced(self, tenant: str, account: str) -> None:
+        self._bounced.add(tenant, account)
+
+    def bounce(self, type: str) -> None:
+        """Count a mail that came to a mailbox of bounces: hard, soft, block, complaint, none,
+        duplicate, unmatched, forged.
+        """
+        self._bounces.add(type)
+
     def rate_limited(self, tenant: str, account: str) -> None:
         self._rate_limited.add(tenant, account)
         if self._genro:
@@ -192,8 +223,29 @@ class Metrics:
     def auth_failed(self) -> None:
         self._auth_failures.inc()
 
+    def sender_notified(self, tenant: str) -> None:
+        self._notified.add(tenant)
+
+    def double_bounce(self, tenant: str) -> None:
+        self._double_bounces.add(tenant)
+
+    def mail_met(self, outcome: str) -> None:
+        """Count a mail in a mailbox: handled, known, unmatched, unrelated or unreadable."""
+        self._mails_met.add(outcome)
+
+    def mailbox_failed(self, tenant: str, account: str) -> None:
+        """Count a look that failed; the instance's own mailbox has neither tenant nor account."""
+        self._mailbox_failures.add(tenant, account)
+
     def called(self, tenant: str, *, is_taken: bool) -> None:
         (self._callbacks if is_taken else self._callbacks_failed).add(tenant)
+
+    def pec_receipt(self, tenant: str, kind: str) -> None:
+        """Count a receipt by its kind, or as `repeated` or `unknown`."""
+        self._pec_receipts.add(tenant, kind)
+
+    def pec_timeout(self, tenant: str) -> None:
+        self._pec_timeouts.add(tenant)
 
     def set_backlog(self, counts: Mapping[str, int]) -> None:
         """Set what waits to be reported, as the database counts it; a tenant that is absent has

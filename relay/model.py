@@ -45,8 +45,23 @@ class OnUnknown(StrEnum):
 
 
 class Ingress(StrEnum):
+    """How a mail came in; DSN is one that this relay wrote itself (RFC 3464)."""
+
     SMTP = "smtp"
     REST = "rest"
+    DSN = "dsn"
+
+
+class DsnWish(StrEnum):
+    """For which mail a tenant's senders get delivery status notifications.
+
+    AUTO: what came by SMTP, unless the tenant is called back. SMTP: what came by SMTP, in any case.
+    """
+
+    AUTO = "auto"
+    SMTP = "smtp"
+    ALWAYS = "always"
+    NEVER = "never"
 
 
 class TlsMode(StrEnum):
@@ -102,7 +117,7 @@ class Tenant:
     large_file_config: dict[str, object] | None = None
     keep_content_days: float | None = None
     bounce_return_path: str | None = None
-    dsn: str | None = None
+    dsn: DsnWish | None = None
     suppression: str | None = None
     max_attempts: int | None = None
     expires_in_s: float | None = None
@@ -229,7 +244,8 @@ class NewMail:
 
     `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may
     carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
-    in listings.
+    in listings. `keeps_sender`: no return address of ours takes the place of its sender.
+    `takes_suppressed`: it is stored even where none of its recipients is written to.
     """
 
     pk: str
@@ -253,6 +269,8 @@ class NewMail:
     record: str = "{}"
     is_pec: bool = False
     id_given: bool = True
+    keeps_sender: bool = False
+    takes_suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,7 +312,9 @@ class Delivery:
     on_unknown: OnUnknown = OnUnknown.RETRY
     batch_code: str | None = None
     metadata: str | None = None
+    keeps_sender: bool = False
     content: bytes | None = field(default=None, repr=False)
+    ingress: Ingress = Ingress.REST
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,7 +322,9 @@ class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 
     `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000
-    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot.
+    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot; or relay,
+    where this relay itself refused. `is_untold`: the upstream took it but will not report its
+    delivery, which the sender asked for (RFC 3461 §5.2.2).
     """
 
     n: int
@@ -311,6 +333,7 @@ class Outcome:
     enhanced: str | None
     reply: str
     phase: str
+    is_untold: bool = False
 
 
 def lane_of(tenant_id: str, account_id: str | None, sender_domain: str) -> str:

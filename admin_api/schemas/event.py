@@ -23,7 +23,9 @@ class ParkedQuery(OfTenant):
 
 class ReportEntry(Model):
     """What happened to one recipient. Besides the id, the time says what it was: `sent_ts`, or
-    `error_ts` with `error`, or `deferred_ts` with `deferred_reason`.
+    `error_ts` with `error`, or `deferred_ts` with `deferred_reason`, or `bounce_ts` with
+    `bounce_type`, `bounce_code` and `bounce_reason`, or `pec_ts` with `pec_event` and
+    `pec_details`.
     """
 
     id: str
@@ -32,6 +34,21 @@ class ReportEntry(Model):
     error: str | None = None
     deferred_ts: int | None = None
     deferred_reason: str | None = None
+    bounce_ts: int | None = None
+    bounce_type: str | None = None
+    """hard: the address will never work; soft: it may work later; block: policy or reputation."""
+    bounce_code: str | None = None
+    """The status code (RFC 3463), else the reply code."""
+    bounce_reason: str | None = None
+    pec_event: str | None = None
+    """pec_acceptance, pec_relay, pec_delivery, pec_error or pec_timeout (certified mail)."""
+    pec_ts: int | None = None
+    """When it was certified; of a timeout, when it was noticed."""
+    pec_details: str | None = None
+    receipt_type: str | None = None
+    """The receipt's kind, in the norm's word."""
+    receipt: int | None = None
+    """Its number, to download it by."""
     pk: str | None
     """Null for a message that was rejected."""
     tenant_id: str

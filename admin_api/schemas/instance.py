@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field, StringConstraints
 
 from admin_api.schemas.model import Flag, Model, Ok, Port, Text
+from admin_api.schemas.suppression import BounceReturnPath
 
 InstanceName = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
 PollInterval = Annotated[int, Field(ge=1, le=86_400, strict=True)]
@@ -23,7 +24,20 @@ class InstanceChange(Model):
     bounce_imap_ssl: Flag | None = None
     bounce_poll_interval: PollInterval | None = None
     """Seconds."""
-    bounce_return_path: Text | None = None
+    bounce_return_path: BounceReturnPath | None = None
+    """Domain, or address, that bounces come back to, of tenants that name none of their own."""
+
+
+class BounceStatus(Model):
+    """How reading the bounce mailbox goes. Times are Unix seconds."""
+
+    last_ok_ts: float | None
+    """When it was last seen to answer, to half a minute."""
+    failures: int
+    """Failed looks since."""
+    failing_since_ts: float | None
+    error: str | None
+    next_look_ts: float | None
 
 
 class InstanceOutput(Model):
@@ -37,6 +51,8 @@ class InstanceOutput(Model):
     bounce_imap_ssl: bool
     bounce_poll_interval: int
     bounce_return_path: str | None
+    bounce_status: BounceStatus | None
+    """null until the mailbox was looked into."""
 
 
 class InstanceChanged(Ok):

@@ -17,6 +17,7 @@ from admin_api.schemas.model import (
     Text,
     Whole,
 )
+from admin_api.schemas.receipt import ReceiptRecord
 from relay.model import OnUnknown
 
 ClientId = Annotated[Text, StringConstraints(min_length=1, max_length=255)]
@@ -214,6 +215,8 @@ class FullRecord(Record):
     waiting_for: str | None
     attempts: list[Attempt]
     events: list[Event]
+    receipts: list[ReceiptRecord]
+    """Of certified mail (PEC), in the order in which they came."""
 
 
 class Records(Ok):

@@ -16,6 +16,17 @@ class Trouble(Model):
     until: float
 
 
+class MailboxTrouble(Model):
+    """A mailbox that cannot be read; the instance's own has neither tenant nor account."""
+
+    tenant_id: str | None
+    account_id: str | None
+    reason: str
+    since: float
+    last_ok_ts: float | None
+    until: float
+
+
 class Status(Model):
     ok: bool
     active: bool
@@ -24,6 +35,7 @@ class Status(Model):
     queue: dict[str, int] | None = None
     """Recipients by state, of the whole instance; for the admin token only."""
     accounts_in_trouble: list[Trouble]
+    mailboxes_in_trouble: list[MailboxTrouble]
 
 
 class WakeQuery(Model):

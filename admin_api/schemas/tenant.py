@@ -21,6 +21,8 @@ from admin_api.schemas.model import (
     Text,
     Whole,
 )
+from admin_api.schemas.suppression import BounceReturnPath, SuppressionSetting
+from relay.model import DsnWish
 
 LIVE_SECRETS = 2
 SECRET_MIN_BYTES = 24  # Standard Webhooks 1.0, "Signature scheme"
@@ -104,9 +106,18 @@ class TenantSettings(Model):
     weight: Positive = 1
     """Share of the sending among tenants."""
     keep_content_days: Annotated[Number, Field(ge=0, le=36_500)] | None = None
-    bounce_return_path: Text | None = None
-    dsn: Text | None = None
-    suppression: Text | None = None
+    bounce_return_path: BounceReturnPath | None = None
+    """Domain, or address, that bounces come back to: the envelope's sender of outgoing mail becomes
+    a signed address there. Without it, the instance's; where that is absent too, it stays.
+    """
+    dsn: DsnWish | None = None
+    """For which mail senders are notified by mail: auto (the default) of what came by SMTP, unless
+    there is a client_base_url; smtp; always; never.
+    """
+    suppression: SuppressionSetting | None = None
+    """How long an address that bounced for good, or complained, is not written to: `off`,
+    `forever`, or days such as `30d`, which is the default.
+    """
     max_attempts: Attempts | None = None
     """How often mail is tried, where neither it nor the account it names says so."""
     expires_in_s: Lifetime | None = None
@@ -184,7 +195,7 @@ class DeleteTenantQuery(Model):
 
 class TenantDestroyed(Ok):
     destroyed: dict[str, int]
-    """Numbers of messages, queued (of them), unreported_events, accounts, credentials."""
+    """Numbers of messages, queued (of them), unreported_events, accounts, credentials, receipts."""
     dry_run: bool | None = None
 
 

@@ -7,6 +7,7 @@ import time
 from importlib.metadata import version
 
 from relay import maillog
+from relay.app.mailboxes import build_poller, remembered_s
 from relay.app.place import Place, take_place
 from relay.app.settings import (
     call_settings,
@@ -14,7 +15,9 @@ from relay.app.settings import (
     dispatch_settings,
     door_settings,
     key_text,
+    patience,
     pool_settings,
+    postmaster,
     report_settings,
     retry_policy,
     smtp_settings,
@@ -27,26 +30,34 @@ from relay.dispatch.keeper import Errand, Keeper, Times
 from relay.dispatch.loop import Dispatcher
 from relay.dispatch.pool import Pool
 from relay.dispatch.results import Results
+from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.settler import Settler
 from relay.dispatch.verify import Verifier
 from relay.dispatch.ways import Ways
 from relay.errors import RelayError
+from relay.formats import verp
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.smtp import SmtpListener
 from relay.metrics import Metrics
 from relay.reports.post import Caller
 from relay.reports.reporter import Reporter
-from relay.store import command_log, instance
+from relay.store import command_log, instance, suppressions
 from relay.store.database import Database
+from relay.store.delays import Delays
+from relay.store.mailboxes import forget as forget_mails
 from relay.store.orders import OrderStore
+from relay.store.pec_waits import Waits
 from relay.store.queue import once
+from relay.store.queue.settle import Notice
+from relay.store.receipts import forget as forget_receipts
 from relay.store.retention import DAY_S
 from relay.store.spool import Spool
 from relay.store.sweeper import Sweeper
 
 SWEEP_EVERY_S = 600.0
 LOG_EVERY_S = 1.0
+PEC_EVERY_S = 5.0
 
 
 class Node:
@@ -57,6 +68,7 @@ class Node:
     def __init__(self, config: Config, database: Database, keyring: Keyring, place: Place) -> None:
         self.config = config
         self.database = database
+        self._keyring = keyring
         self.node_id = place.node_id
         self.metrics = Metrics(genro=config.compat == "genro")
         self.stores = open_stores(database, keyring)
@@ -65,6 +77,8 @@ class Node:
             node_id=place.node_id,
             lease_s=config.dispatch.lease_s,
             on_commit=self.metrics.commit,
+            postmaster=postmaster(config),
+            on_notice=self._on_notice,
         )
         self.door = Door(
             self.spool, self.stores.directory, self.metrics, disk_of(config), door_settings(config)
@@ -82,6 +96,7 @@ class Node:
             self.metrics,
             report_settings(config),
         )
+        self._poller = build_poller(config, self.spool, self.stores, self.metrics, keyring)
         authenticator = Authenticator(
             self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
         )
@@ -93,7 +108,13 @@ class Node:
         ways = Ways(self.stores.directory, time.monotonic)
         settler = Settler(self.spool)
         results = Results(self.spool, settler, ways, policy, self.metrics)
-        deliverer = Deliverer(self.spool, self._pool, self.config.upstream.max_recipients)
+        returns = ReturnPaths(
+            self.database,
+            self.stores.directory,
+            self.stores.instance,
+            self._keyring.derived(verp.PURPOSE)[0],
+        )
+        deliverer = Deliverer(self.spool, self._pool, returns, self.config.upstream.max_recipients)
         self.dispatcher = Dispatcher(
             self.spool,
             ways,
@@ -106,6 +127,11 @@ class Node:
         times = Times(
             self.config.dispatch.poll_s, self.config.dispatch.lease_s, self.config.retry.lifetime_s
         )
+        errands = self._errands()
+        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
+
+    def _errands(self) -> list[Errand]:
+        """Return what is done again and again beside the sending."""
         sweeper = Sweeper(
             self.database,
             self.stores.tenants,
@@ -114,13 +140,22 @@ class Node:
             chores=(
                 (once.forget, self.config.retention.idempotency_hours * 3600),
                 (command_log.forget, self.config.retention.command_log_days * DAY_S),
+                (forget_receipts, self.config.retention.receipts_days * DAY_S),
+                (suppressions.forget, 0.0),
+                (forget_mails, remembered_s(self.config)),
             ),
         )
-        errands = (
+        waits = Waits(self.spool, self.metrics, self.config.pec.acceptance_timeout_s)
+        errands = [
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
-        )
-        self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
+            Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
+        ]
+        if self.config.dsn.delay_warning_s:
+            by, patient = postmaster(self.config), patience(self.config)
+            delays = Delays(self.spool, self.stores.tenants, by, patient)
+            errands.append(Errand(patient.look_every_s, delays.warn))
+        return errands
 
     @classmethod
     async def open(cls, config: Config) -> "Node":
@@ -149,6 +184,7 @@ class Node:
         self.dispatcher.start()
         await self._keeper.start()
         self._reporter.start()
+        self._poller.start()
         await self.smtp.start()
         maillog.started(
             version=version("pillarbox"),
@@ -163,6 +199,7 @@ class Node:
         """
         await self.smtp.stop(self.config.dispatch.drain_s)
         await self._keeper.stop()
+        await self._poller.stop()
         # What is not reported in that time is kept, and reported by whoever runs next.
         async with asyncio.TaskGroup() as group:
             group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
@@ -190,6 +227,15 @@ class Node:
         """
         self.dispatcher.notice(self.dispatcher.lanes_due)
         self._reporter.run_now(tenant_id)
+
+    def _on_notice(self, notice: Notice) -> None:
+        self.metrics.sender_notified(notice.tenant_id)
+        maillog.sender_notified(
+            notice.pk,
+            tenant=notice.tenant_id,
+            about=notice.about,
+            recipients=notice.recipients,
+        )
 
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic in ("tenant", "account"):

@@ -15,6 +15,8 @@ from relay.ingress.smtp import Endpoint, SmtpSettings
 from relay.reports.guard import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
+from relay.store.delays import Patience
+from relay.store.queue.notify import Postmaster
 
 
 def key_text(config: Config) -> str:
@@ -67,6 +69,7 @@ def smtp_settings(config: Config) -> SmtpSettings:
         max_errors=smtp.max_errors,
         max_auth_failures=smtp.max_auth_failures,
         share_ports=config.workers > 1,
+        takes_suppressed=smtp.suppressed == "accept",
     )
 
 
@@ -110,6 +113,16 @@ def report_settings(config: Config) -> ReportSettings:
         retry_waits_s=tuple(callback.retry_waits_s),
         give_up_s=callback.give_up_s,
     )
+
+
+def postmaster(config: Config) -> Postmaster:
+    host_name = config.smtp.hostname
+    author = config.dsn.author or f"MAILER-DAEMON@{host_name}"
+    return Postmaster(host_name, author, config.dsn.max_original_bytes)
+
+
+def patience(config: Config) -> Patience:
+    return Patience(config.dsn.delay_warning_s, config.retry.lifetime_s)
 
 
 def dispatch_settings(config: Config) -> DispatchSettings:

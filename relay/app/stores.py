@@ -13,12 +13,15 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import migrate
 from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.sqlite import open_sqlite
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
 
@@ -51,10 +54,13 @@ class Stores:
     messages: MessageStore
     batches: BatchStore
     retention: RetentionStore
+    suppressions: SuppressionStore
     command_log: CommandLog
     instance: InstanceStore
     events: EventStore
     outbox: Outbox
+    mailboxes: MailboxStore
+    receipts: ReceiptStore
     directory: Directory
 
 
@@ -62,6 +68,7 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
     tenants = TenantStore(database, keyring)
     accounts = AccountStore(database, keyring)
     credentials = CredentialStore(database)
+    instance = InstanceStore(database, keyring)
     directory = Directory(database, tenants, accounts, credentials, time.monotonic)
     return Stores(
         tenants,
@@ -70,9 +77,12 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         MessageStore(database),
         BatchStore(database),
         RetentionStore(database),
+        SuppressionStore(database),
         CommandLog(database),
-        InstanceStore(database, keyring),
+        instance,
         EventStore(database),
         Outbox(database),
+        MailboxStore(database, accounts, instance),
+        ReceiptStore(database),
         directory,
     )

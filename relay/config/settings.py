@@ -21,6 +21,10 @@ _NAMED = {
     "smtp.tls_cert": ("PILLARBOX_TLS_CERT",),
     "smtp.tls_key": ("PILLARBOX_TLS_KEY",),
     "limits.max_message_bytes": ("PILLARBOX_MAX_MESSAGE_BYTES",),
+    "pec.acceptance_timeout_s": (
+        "PILLARBOX_PEC_ACCEPTANCE_TIMEOUT_S",
+        "GMP_PEC_ACCEPTANCE_TIMEOUT",
+    ),
 }
 
 

@@ -10,12 +10,15 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from relay.config.values import (
+    Address,
     Compat,
     Count,
     DatabaseUrl,
     Days,
     EncryptionKeys,
     FirstAndLongest,
+    FolderName,
+    Handled,
     HostName,
     Hours,
     InstanceName,
@@ -24,12 +27,14 @@ from relay.config.values import (
     ListenAddresses,
     LogFormat,
     LogLevel,
+    LookDays,
     Networks,
     ReportCount,
     Seconds,
     SecondsOrZero,
     Share,
     Size,
+    Suppressed,
     Token,
     Waits,
     sqlite_path,
@@ -112,6 +117,8 @@ class Smtp(Section):
     """Received fields in a mail; more means a loop (RFC 5321 §6.3)."""
     auth_cache_s: SecondsOrZero = 60
     """How long a password that was verified is known without hashing it again; 0: never."""
+    suppressed: Suppressed = "reject"
+    """A suppressed recipient: reject at RCPT (550 5.7.1), or accept and fail it with an event."""
 
     def needs_tls(self, listen: Listen) -> bool:
         """Whether AUTH on this address waits for TLS."""
@@ -178,6 +185,15 @@ class Upstream(Section):
     """Recipients in one transaction; more are sent in portions (RFC 5321 §4.5.3.1.8)."""
 
 
+class Dsn(Section):
+    author: Address | None = None
+    """Whom notifications are from; empty: MAILER-DAEMON at smtp.hostname."""
+    max_original_bytes: Size = 50000
+    """Largest mail that is returned whole (RET=FULL); of a larger one only the header is."""
+    delay_warning_s: SecondsOrZero = 0
+    """Age at which the sender of mail that still waits is told so, once; 0: never."""
+
+
 class Callback(Section):
     interval_s: Seconds = 300
     """Longest time between two calls of a tenant; when nothing happened the list is empty."""
@@ -203,6 +219,38 @@ class Callback(Section):
     """Private networks that may be called; loopback is while the node listens on loopback only."""
 
 
+class Mailboxes(Section):
+    poll_s: Seconds = 60
+    """How often an account's mailbox is looked into, though its server pushes nothing."""
+    handled: Handled = "seen"
+    """A mail that was acted on: keep, seen (flag it), move or delete; receipts of PEC are kept."""
+    handled_folder: FolderName = "Handled"
+    """Where mail that was acted on is moved."""
+    aside_folder: FolderName = "Unreadable"
+    """Where mail that cannot be read is moved, where handled = "move"; else it is flagged."""
+    first_look_days: LookDays = 30
+    """How old mail may be that is looked at in a mailbox that is new to us."""
+    max_bytes: Count = 262144
+    """How much of a mail is fetched to see what it is."""
+    max_receipt_bytes: Count = 36700160
+    """Largest receipt of certified mail that is kept whole."""
+    max_mailboxes: Count = 200
+    """Connections at once in one node; where there are more mailboxes, they take turns."""
+    connect_timeout_s: Seconds = 30
+    """Longest wait for a connection and its greeting."""
+    command_timeout_s: Seconds = 60
+    """Longest wait for an answer; what is large gets the time it needs at 100 kB/s."""
+    read_timeout_s: Seconds = 10
+    """Longest time to read one mail; after it the mail is put aside."""
+    rest_s: FirstAndLongest = (5, 300)
+    """First and longest rest of a mailbox that cannot be read; it doubles in between."""
+
+
+class Pec(Section):
+    acceptance_timeout_s: Seconds = 1800
+    """How long after certified mail was sent a missing acceptance is told as pec_timeout."""
+
+
 class Retention(Section):
     days: Days = 7
     """Days that a message is kept after its end, once that is reported or nobody is called."""
@@ -210,6 +258,8 @@ class Retention(Section):
     """Days that the log of API commands is kept."""
     idempotency_hours: Hours = 48
     """Hours in which a call with the same Idempotency-Key gets the first answer again."""
+    receipts_days: Days = 3650
+    """Days that receipts of certified mail are kept; they are proof, and outlive their message."""
 
 
 class Log(Section):
@@ -235,6 +285,9 @@ class Tree(Section):
     retry: Retry
     dispatch: Dispatch
     upstream: Upstream
+    dsn: Dsn
     callback: Callback
+    mailboxes: Mailboxes
+    pec: Pec
     retention: Retention
     log: Log

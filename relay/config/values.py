@@ -21,7 +21,8 @@ from pydantic import (
 )
 
 from relay.crypto import Keyring
-from relay.errors import ConfigError
+from relay.errors import ConfigError, Refused
+from relay.formats.address import mailbox
 
 _HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_])?\.?")
 _INSTANCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -124,6 +125,13 @@ def _check_host_name(text: str) -> str:
     return text
 
 
+def _check_address(text: str) -> str:
+    try:
+        return mailbox(text, smtputf8=False)
+    except Refused as refused:
+        raise ValueError(str(refused)) from None
+
+
 def _check_instance_name(text: str) -> str:
     if not is_instance_name(text):
         raise ValueError("must be 1 to 64 letters, digits, dots, hyphens or underscores")
@@ -194,6 +202,11 @@ InstanceName = Annotated[str, AfterValidator(_check_instance_name)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 EncryptionKeys = Annotated[SecretStr, AfterValidator(_check_keys)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_database)]
+Address = Annotated[str, AfterValidator(_check_address)]
 LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lower)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)]
+Handled = Annotated[Literal["keep", "seen", "move", "delete"], BeforeValidator(_lower)]
+FolderName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
+LookDays = Annotated[Finite, Field(gt=0, le=3650)]
+Suppressed = Annotated[Literal["reject", "accept"], BeforeValidator(_lower)]
 Compat = Annotated[Literal["none", "genro"], BeforeValidator(_lower)]

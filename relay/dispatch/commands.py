@@ -10,6 +10,7 @@ Pure: no clock and no I/O.
 import re
 from dataclasses import dataclass, field
 
+from relay.formats.xtext import in_ascii
 from relay.model import Pending
 
 # Brackets, spaces and backslashes only inside quotes; control characters nowhere.
@@ -90,7 +91,11 @@ def _mail(mail: Offer, offered: Extensions, utf8: bool) -> bytes:
 
 
 def _rcpt(pending: Pending, offered: Extensions, utf8: bool) -> bytes:
-    parameters = _given(NOTIFY=pending.notify, ORCPT=pending.orcpt) if offered.dsn else []
+    parameters = []
+    if offered.dsn:
+        # RFC 6533 §3: embedded Unicode says the same to a server with and without SMTPUTF8.
+        orcpt = None if pending.orcpt is None else in_ascii(pending.orcpt)
+        parameters = _given(NOTIFY=pending.notify, ORCPT=orcpt)
     return _command(b"RCPT TO:<%s>" % _checked(pending.address, utf8), parameters)
 
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 
 from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
+from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.session import BeforeData, Extensions, Offer
 from relay.errors import ContentRefused, Temporary
 from relay.formats.address import needs_smtputf8
-from relay.formats.headers import outgoing, scan
+from relay.formats.headers import scan, without
 from relay.formats.recode import to_7bit
 from relay.model import Account, AccountKind, Delivery, Outcome, Pending, Verdict
 from relay.store.spool import Spool
@@ -36,10 +37,11 @@ class LimitReached(Temporary):
 
 
 class Deliverer:
-    def __init__(self, spool: Spool, pool: Pool, max_recipients: int) -> None:
+    def __init__(self, spool: Spool, pool: Pool, returns: ReturnPaths, max_recipients: int) -> None:
         """`max_recipients` is how many are offered in one transaction."""
         self._spool = spool
         self._pool = pool
+        self._returns = returns
         self._max_recipients = max_recipients
 
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
@@ -76,7 +78,11 @@ class Deliverer:
         while left:
             portion, rest = left[: self._max_recipients], left[self._max_recipients :]
             part = replace(delivery, pending=portion) if portion != delivery.pending else delivery
+            part = await self._returns.readdressed(part, account)
             said = await self._offer(part, account, content, begin)
+            if part.sender != delivery.sender:
+                # The upstream's reports come back to us, not to who asked for them.
+                said = untold(part, said)
             outcomes |= {outcome.n: outcome for outcome in said}
             again = next_portion(said)
             left = (*(p for p in portion if p.n in again), *rest)
@@ -95,7 +101,8 @@ class Deliverer:
                 raise
             await self._give_back(upstream)
             if not upstream.session.worn_out or not tries_left:
-                return outcomes
+                # What NOTIFY asks for was passed on only to a server that offers DSN.
+                return outcomes if upstream.session.extensions.dsn else untold(delivery, outcomes)
         raise AssertionError("unreachable")
 
     async def _give_back(self, upstream: Upstream) -> None:
@@ -144,7 +151,14 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
         check_size(content, offered)
         body_8bit = body_8bit and offered.eight_bit and not content.isascii()
     return Offer(
-        delivery.sender, delivery.pending, content, body_8bit, utf8, delivery.ret, delivery.envid
+        delivery.sender,
+        delivery.pending,
+        content,
+        body_8bit,
+        utf8,
+        delivery.ret,
+        # What comes back names it (Original-Envelope-Id, RFC 3464 §2.2.1).
+        delivery.envid or delivery.pk,
     )
 
 
@@ -155,7 +169,7 @@ def with_sender(content: bytes, address: str) -> bytes:
     added = f"From: <{address}>\r\n"
     if author and not head.has("Reply-To"):
         added += f"Reply-To: {author.strip()}\r\n"
-    return outgoing(content, head, prepend=added.encode(), drop=("from",))
+    return without(content, head, lambda name: name == b"from", added.encode())
 
 
 def check_size(content: bytes, offered: Extensions) -> None:
@@ -174,9 +188,17 @@ async def recoded(content: bytes) -> bytes:
 def failed(delivery: Delivery, refused: ContentRefused) -> tuple[Outcome, ...]:
     text = f"{refused.code} {refused.enhanced} {refused}"
     return tuple(
-        Outcome(p.n, Verdict.FAILED, refused.code, refused.enhanced, text, "mail")
+        Outcome(p.n, Verdict.FAILED, refused.code, refused.enhanced, text, "relay")
         for p in delivery.pending
     )
+
+
+def untold(delivery: Delivery, outcomes: list[Outcome]) -> list[Outcome]:
+    """Mark those whose delivery nobody will report though the sender asked for it (RFC 3461
+    §5.2.2).
+    """
+    asking = {p.n for p in delivery.pending if p.notify is not None and "SUCCESS" in p.notify}
+    return [replace(o, is_untold=o.n in asking) for o in outcomes] if asking else outcomes
 
 
 def captured(pending: Pending) -> Outcome:

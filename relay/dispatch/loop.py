@@ -30,6 +30,8 @@ from relay.store.spool import Spool
 
 CLAIMS_AT_ONCE = 100
 AFTER_TROUBLE_S = 1.0
+# RFC 3463 §3.5: mail system congestion.
+CONGESTED = "5.4.5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,9 +326,8 @@ class Dispatcher:
         account = outlet.account
         self._metrics.rate_limited(account.tenant_id, account.id)
         if account.limit_behavior is LimitBehavior.REJECT:
-            self._results.failed(
-                delivery, account.id, f"the rate limit of account {account.id} is reached"
-            )
+            reply = f"the rate limit of account {account.id} is reached"
+            self._results.failed(delivery, account.id, reply, CONGESTED)
             return
         self._give_back([delivery])
         self._close_until(outlet, reached.free_at)

@@ -29,6 +29,7 @@ from relay.dispatch.reply import printable
 from relay.dispatch.session import Session, Timeouts
 from relay.errors import AccountFault
 from relay.model import Account, TlsMode
+from relay.tls import client_tls
 
 AccountKey = tuple[str, str]
 Shelf = tuple[str, str, int]
@@ -175,7 +176,7 @@ class Pool:
         key = account.ca_file, account.verify
         if key not in self._contexts:
             with _faults("tls", account):
-                self._contexts[key] = await asyncio.to_thread(_tls_context, *key)
+                self._contexts[key] = await asyncio.to_thread(client_tls, *key)
         return self._contexts[key]
 
 
@@ -199,15 +200,6 @@ def effective_tls(account: Account) -> TlsMode:
         return TlsMode.IMPLICIT
     # A login must not be said in clear because somebody on the way took STARTTLS out of the offer.
     return TlsMode.STARTTLS if account.use_tls or account.user else TlsMode.OPPORTUNISTIC
-
-
-def _tls_context(ca_file: str | None, verify: bool) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 async def _open_session(

@@ -9,9 +9,12 @@ from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
 from relay.metrics import Metrics
-from relay.model import Account, AccountKind, Delivery, Outcome, State
+from relay.model import Account, AccountKind, Delivery, Ingress, Outcome, State
 from relay.store.queue.settle import Release, Resolution, Settlement
 from relay.store.spool import Spool
+
+# RFC 3463 §3.5: delivery time expired.
+EXPIRED = "4.4.7"
 
 
 class Results:
@@ -46,23 +49,27 @@ class Results:
                 now,
                 tuple(outcomes),
                 resolutions,
-                way.wants_reports,
+                way.wants_reports and is_clients(delivery),
                 way.keeps_content or account.kind is AccountKind.CAPTURE,
+                remote=account.host,
+                is_pec=account.is_pec_account,
             )
         )
         self._metrics.attempt(delivery.tenant_id, account.id, now - started_at)
         for outcome, resolution in zip(outcomes, resolutions, strict=True):
             self._tell(account, delivery, outcome, resolution, now - started_at)
 
-    def failed(self, delivery: Delivery, account_id: str, reply: str) -> None:
-        """Give a mail up for a reason of our own."""
+    def failed(self, delivery: Delivery, account_id: str, reply: str, status: str) -> None:
+        """Give a mail up for a reason of our own; `status` is its RFC 3463 code."""
         now = self._spool.now()
-        resolutions = retry.without_attempt(delivery, reply, now)
+        resolutions = retry.without_attempt(delivery, reply, status, now)
         self._end(delivery, account_id, (), resolutions, now)
         self._metrics.failed(delivery.tenant_id, account_id, len(resolutions))
+        self._tell_double_bounce(delivery, reply)
 
     def expired(self, delivery: Delivery) -> None:
-        self.failed(delivery, delivery.account_id or "none", "expired before it could be delivered")
+        reply = "expired before it could be delivered"
+        self.failed(delivery, delivery.account_id or "none", reply, EXPIRED)
         maillog.expired(delivery.pk, tenant=delivery.tenant_id, recipients=len(delivery.pending))
 
     def in_doubt(self, delivery: Delivery) -> None:
@@ -87,7 +94,7 @@ class Results:
         now: float,
     ) -> None:
         way = self._ways.known(delivery.lane)
-        wishes = way.wants_reports, way.keeps_content
+        wishes = way.wants_reports and is_clients(delivery), way.keeps_content
         self._settler.settle(
             Settlement(delivery, account_id, now, now, outcomes, resolutions, *wishes)
         )
@@ -115,5 +122,17 @@ class Results:
             self._metrics.sent(delivery.tenant_id, account.id, latency_s=latency_s)
         elif resolution.state is State.FAILED:
             self._metrics.failed(delivery.tenant_id, account.id)
+            self._tell_double_bounce(delivery, resolution.reply)
         else:
             self._metrics.deferred(delivery.tenant_id, account.id)
+
+    def _tell_double_bounce(self, delivery: Delivery, reply: str) -> None:
+        """Say that a notification came back: its sender is nobody, so nobody else hears of it."""
+        if delivery.ingress is Ingress.DSN:
+            self._metrics.double_bounce(delivery.tenant_id)
+            maillog.double_bounce(delivery.pk, tenant=delivery.tenant_id, reply=reply)
+
+
+def is_clients(delivery: Delivery) -> bool:
+    """Say whether the tenant gave us this mail; of our own notifications it knows nothing."""
+    return delivery.ingress is not Ingress.DSN

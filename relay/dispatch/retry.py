@@ -80,12 +80,14 @@ def counted(attempts: int) -> str:
     return "1 attempt" if attempts == 1 else f"{attempts} attempts"
 
 
-def without_attempt(delivery: Delivery, reply: str, now: float) -> tuple[Resolution, ...]:
+def without_attempt(
+    delivery: Delivery, reply: str, status: str, now: float
+) -> tuple[Resolution, ...]:
     """Fail every recipient for a reason that no upstream gave: the mail expired, or its account's
-    limit rejects it.
+    limit rejects it. `status` is the RFC 3463 code of the reason.
     """
     return tuple(
-        Resolution(p.n, State.FAILED, p.attempts, p.unknowns, now, 0, reply)
+        Resolution(p.n, State.FAILED, p.attempts, p.unknowns, now, 0, reply, status=status)
         for p in delivery.pending
     )
 

@@ -10,7 +10,7 @@ from functools import partial
 
 from relay import maillog
 from relay.errors import Fenced, StoreUnavailable
-from relay.store.queue.settle import Release, Settlement
+from relay.store.queue.settle import Notice, Release, Settlement
 from relay.store.spool import Spool
 
 AGAIN_S = 1.0
@@ -42,7 +42,7 @@ class Settler:
     def _submit(self, item: Settlement | Release) -> None:
         self._spool.settle(item).add_done_callback(partial(self._on_done, item))
 
-    def _on_done(self, item: Settlement | Release, future: "asyncio.Future[None]") -> None:
+    def _on_done(self, item: Settlement | Release, future: "asyncio.Future[Notice | None]") -> None:
         error = None if future.cancelled() else future.exception()
         if isinstance(error, StoreUnavailable):
             self._keep(item, error)

@@ -82,6 +82,17 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2].lower()
 
 
+def folded(address: str) -> str:
+    """Return a form in which two spellings of one mailbox are equal, also of what others wrote.
+
+    Case does not count in the local part either: nobody means two mailboxes by two cases.
+    """
+    try:
+        return mailbox(address.strip(), smtputf8=True).lower()
+    except Refused:
+        return address.strip().lower()
+
+
 def needs_smtputf8(address: str) -> bool:
     return not address.isascii()
 

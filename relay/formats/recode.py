@@ -19,6 +19,8 @@ from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
 MAX_DEPTH = 100
 
 _TEXT, _MESSAGE = "text/plain", "message/rfc822"
+# Message types that may be encoded like any other (RFC 6532 §3.7, RFC 6533 §6).
+_GLOBAL = "message/global"
 _OPAQUE = frozenset(
     {
         "multipart/signed",
@@ -138,7 +140,7 @@ def _ignored(around: bytes) -> bytes:
 
 
 def _leaf(head: Head, body: bytes, kind: str, place: _Place) -> bytes:
-    if kind.startswith("message/"):
+    if kind.startswith("message/") and not kind.startswith(_GLOBAL):
         raise _cannot(f"{kind} must be 7bit")
     data = _decoded(body, head)
     is_lines = data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r")

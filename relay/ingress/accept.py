@@ -2,8 +2,9 @@
 the same id.
 
 Promises: when `accept` returns, message, recipients, content and event are committed and synced.
-The content is changed only so: `Received` (and `Date`, `Message-ID` where absent) are put in front;
-`Bcc` and our own control headers are taken out. Everything else stays byte for byte.
+The content is changed only so: `Received` and `X-Pillarbox-ID` (and `Date`, `Message-ID` where
+absent) are put in front; `Bcc` and our own control headers are taken out. Everything else stays
+byte for byte.
 """
 
 import time
@@ -45,7 +46,9 @@ from relay.model import (
 from relay.store.directory import Directory
 from relay.store.queue.accept import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
+from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
+from relay.store.suppressions import SuppressionStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,7 @@ class Door:
         self._metrics = metrics
         self._disk = disk
         self._settings = settings
+        self._suppressions = SuppressionStore(spool.database, time.monotonic)
         self._backlog = Backlog(spool.database, settings.waiting, time.monotonic)
 
     async def accept(self, submission: Submission) -> Accepted:
@@ -127,6 +131,13 @@ class Door:
         is given one answer for each submission. Raises Refused where that was another call.
         """
         return await self._store(await self._judge(submissions), once)
+
+    async def check_recipient(self, tenant_id: str, address: str) -> None:
+        """Raise Refused for an address that the tenant does not write to. A courtesy: what is
+        suppressed later than asked is seen when the mail is stored.
+        """
+        if await self._suppressions.covers(tenant_id, address):
+            raise refusal(f"<{address}>")
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
@@ -222,7 +233,8 @@ class Door:
         account_id = account.id if account else None
         date = date_of(int(now))
         message_id = head.first("Message-ID")
-        added = [received(self._trace(submission, pk, date))]
+        # What comes back is recognised by it.
+        added = [received(self._trace(submission, pk, date)), f"X-Pillarbox-ID: {pk}\r\n".encode()]
         if not head.has("Date"):
             added.append(f"Date: {date}\r\n".encode())
         if message_id is None:
@@ -256,6 +268,8 @@ class Door:
             metadata=submission.metadata,
             record=submission.record or described(head, submission),
             is_pec=bool(account and account.is_pec_account),
+            keeps_sender=submission.keeps_sender,
+            takes_suppressed=submission.takes_suppressed,
         )
 
     def _trace(self, submission: Submission, pk: str, date: str) -> Trace:

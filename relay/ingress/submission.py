@@ -29,7 +29,7 @@ class Submission:
 
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
-    JSON object shown in listings.
+    JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`.
     """
 
     tenant_id: str
@@ -52,6 +52,8 @@ class Submission:
     ret: str | None = None
     envid: str | None = None
     idempotency_key: str | None = None
+    keeps_sender: bool = False
+    takes_suppressed: bool = False
 
 
 def with_controls(submission: Submission, given: Controls) -> Submission:

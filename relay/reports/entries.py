@@ -18,18 +18,21 @@ FIELDS: Mapping[str, tuple[str, str | None]] = {
     "rejected": ("error_ts", "error"),
     "cancelled": ("error_ts", "error"),
     "deferred": ("deferred_ts", "deferred_reason"),
+    "suppressed": ("error_ts", "error"),
+    "bounced": ("bounce_ts", None),
 }
+
+BOUNCE_FIELDS = ("bounce_type", "bounce_code", "bounce_reason")
 
 
 def entry(event: StoredEvent) -> Entry | None:
     """Return an event's entry; None for what clients are not told of."""
-    fields = FIELDS.get(event.kind)
-    if fields is None:
+    outcome = certified(event) if event.kind.startswith("pec_") else plain(event)
+    if outcome is None:
         return None
-    when, why = fields
-    told: Entry = {"id": event.id, when: int(event.at)}
-    if why is not None:
-        told[why] = event.data.get("reply") or event.kind
+    told: Entry = {"id": event.id} | outcome
+    if event.kind == "bounced":
+        told |= {name: event.data.get(name) for name in BOUNCE_FIELDS}
     told |= {
         "pk": None if event.is_rejection else event.message_pk,
         "tenant_id": event.tenant_id,
@@ -43,6 +46,29 @@ def entry(event: StoredEvent) -> Entry | None:
     if event.data.get("possible_duplicate"):
         told["possible_duplicate"] = True
     return told
+
+
+def plain(event: StoredEvent) -> Entry | None:
+    fields = FIELDS.get(event.kind)
+    if fields is None:
+        return None
+    when, why = fields
+    told: Entry = {when: int(event.at)}
+    if why is not None:
+        told[why] = event.data.get("reply") or event.kind
+    return told
+
+
+def certified(event: StoredEvent) -> Entry:
+    """Return what a receipt of certified mail says, or that none came (PEC)."""
+    data = event.data
+    told: Entry = {
+        "pec_event": event.kind,
+        "pec_ts": int(event.at),
+        "pec_details": data.get("details"),
+    }
+    # The number is the one to download it by.
+    return told | {name: data[name] for name in ("receipt_type", "receipt") if name in data}
 
 
 def report(events: Sequence[StoredEvent], most_bytes: int) -> tuple[bytes, int]:

@@ -27,7 +27,8 @@ SELECT
     (SELECT COUNT(*) FROM messages WHERE tenant_id = $1 AND final_at IS NULL) AS queued,
     (SELECT COUNT(*) FROM events WHERE tenant_id = $1 AND report = 'waiting') AS unreported_events,
     (SELECT COUNT(*) FROM accounts WHERE tenant_id = $1) AS accounts,
-    (SELECT COUNT(*) FROM credentials WHERE tenant_id = $1) AS credentials
+    (SELECT COUNT(*) FROM credentials WHERE tenant_id = $1) AS credentials,
+    (SELECT COUNT(*) FROM receipts WHERE tenant_id = $1) AS receipts
 FROM tenants WHERE id = $1
 """
 CLOSE = "UPDATE tenants SET active = $2 WHERE id = $1"
@@ -50,7 +51,12 @@ DROPS = (
     "DELETE FROM feeds WHERE tenant_id = $1",
     "DELETE FROM idempotency_keys WHERE owner = $1",
     "DELETE FROM limits WHERE tenant_id = $1",
+    "DELETE FROM receipts WHERE tenant_id = $1",
+    "DELETE FROM pec_waits WHERE tenant_id = $1",
+    "DELETE FROM suppressions WHERE tenant_id = $1",
     "DELETE FROM credentials WHERE tenant_id = $1",
+    "DELETE FROM mailbox_mails WHERE tenant_id = $1",
+    "DELETE FROM mailboxes WHERE tenant_id = $1",
     "DELETE FROM accounts WHERE tenant_id = $1",
     "DELETE FROM api_keys WHERE tenant_id = $1",
     "DELETE FROM tenants WHERE id = $1",
@@ -77,7 +83,7 @@ async def belongings(database: Database, tenant_id: str) -> Belongings:
     rows = await database.fetch(COUNTS, tenant_id)
     if not rows:
         raise NotFound("no such tenant")
-    names = ("messages", "queued", "unreported_events", "accounts", "credentials")
+    names = ("messages", "queued", "unreported_events", "accounts", "credentials", "receipts")
     return Belongings({name: rows[0][name] for name in names})
 
 

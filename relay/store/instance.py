@@ -15,6 +15,7 @@ RECALL = "SELECT value FROM instance WHERE name = $1"
 RECALL_TO_CHANGE = "SELECT value FROM instance WHERE name = $1 {for_update}"
 RENEW = "UPDATE instance SET value = $2 WHERE name = $1"
 SETTINGS = "settings"
+TOPIC = "instance"
 SEALED_AT = "instance/settings/bounce_imap_password"
 TOUCH = """
 INSERT INTO instance (name, value) VALUES ('touched', $1) ON CONFLICT (name) DO UPDATE SET value =
@@ -88,6 +89,7 @@ class InstanceStore:
             yield Query(RENEW, (SETTINGS, self._sealed(change(self._opened(stored)))))
 
         await self._database.write(script)
+        await self._database.signal(TOPIC, "")
 
     def _opened(self, text: str) -> InstanceSettings:
         values = json.loads(text)

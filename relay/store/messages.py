@@ -13,7 +13,7 @@ FIND = "SELECT * FROM messages WHERE tenant_id = $1 AND id = $2"
 FIND_PK = "SELECT * FROM messages WHERE tenant_id = $1 AND pk = $2"
 RECIPIENTS = """
 SELECT message_pk, n, address, state, attempts, unknowns, code, reply, account_id, due_at,
-    tried_at, final_at
+    tried_at, final_at, bounced_at, bounce_type, bounce_code, bounce_reason
 FROM recipients WHERE message_pk {among:$1} ORDER BY message_pk, n
 """
 ATTEMPTS = """
@@ -65,6 +65,10 @@ class RecipientView:
     due_at: float
     tried_at: float | None
     final_at: float | None
+    bounced_at: float | None = None
+    bounce_type: str | None = None
+    bounce_code: str | None = None
+    bounce_reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +192,10 @@ def recipient_view(row: Row) -> RecipientView:
         row["due_at"],
         row["tried_at"],
         row["final_at"],
+        row["bounced_at"],
+        row["bounce_type"],
+        row["bounce_code"],
+        row["bounce_reason"],
     )
 
 

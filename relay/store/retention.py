@@ -1,7 +1,8 @@
 """What is over is forgotten: messages with all that belongs to them, content, keys, counts.
 
-Promises: a message goes only when it is final, its end is reported (or nobody is called), and it is
-older than the rule says; mail that is not sent yet never goes. Work comes in portions, each a
+Promises: a message goes only when it is final, its end is reported (or nobody is called), no
+acceptance of certified mail is awaited, and it is older than the rule says; mail that is not sent
+yet never goes. Work comes in portions, each a
 transaction of its own, found by walking a tenant's messages from the oldest.
 """
 
@@ -29,6 +30,7 @@ LOCK = "SELECT n FROM recipients WHERE message_pk {among:$1} ORDER BY message_pk
 OVER = """
 SELECT m.pk FROM messages m WHERE m.pk {among:$1} AND m.final_at <= $2
     AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message_pk = m.pk AND e.report {among:$3})
+    AND NOT EXISTS (SELECT 1 FROM pec_waits w WHERE w.message_pk = m.pk)
 """
 KEPT_CONTENT = """
 SELECT m.pk FROM messages m JOIN contents c ON c.message_pk = m.pk

@@ -7,7 +7,7 @@ memory (`Taker`); the database holds it all the same, and a crash loses nothing 
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from relay import maillog
@@ -15,7 +15,7 @@ from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
 from relay.store import nodes
 from relay.store.database import Database, Script
-from relay.store.queue.accept import Accepted, Arrival
+from relay.store.queue.accept import Accepted, Arrival, named
 from relay.store.queue.claim import (
     CONTENT,
     BeginRequest,
@@ -24,8 +24,17 @@ from relay.store.queue.claim import (
     claim,
     give_up,
 )
+from relay.store.queue.notify import Postmaster, notify_of
 from relay.store.queue.once import Answers, Group, Once, Outcome, Repeat, accept_groups
-from relay.store.queue.settle import Release, Settlement, seqs_needed, settle
+from relay.store.queue.settle import (
+    Gates,
+    Notice,
+    Release,
+    Settlement,
+    notify_nobody,
+    seqs_needed,
+    settle,
+)
 from relay.store.writer import Channel, OnCommit, Writer
 
 Begun = tuple[int, BeginRequest]
@@ -53,9 +62,19 @@ class Taker(Protocol):
 
 class Spool:
     def __init__(
-        self, database: Database, *, node_id: str, lease_s: float, on_commit: OnCommit
+        self,
+        database: Database,
+        *,
+        node_id: str,
+        lease_s: float,
+        on_commit: OnCommit,
+        postmaster: Postmaster | None = None,
+        on_notice: Callable[[Notice], None] = lambda _notice: None,
     ) -> None:
+        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued."""
         self.database = database
+        self.postmaster = postmaster
+        self._on_notice = on_notice
         self.epoch = 0
         self._node_id = node_id
         self._lease_s = lease_s
@@ -70,7 +89,7 @@ class Spool:
         outgoing = incoming if database.single_writer else Writer(database, on_commit)
         self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
         # In one commit what is given back comes before what is claimed: it keeps its place.
-        self._settles: Channel[Settlement | Release, None] = outgoing.channel(self._settle)
+        self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(self._settle)
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
         self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(
             self._claim, told=self._claimed
@@ -140,8 +159,17 @@ class Spool:
         ns = tuple(p.n for p in delivery.pending)
         return self._begins.submit((delivery.epoch, BeginRequest(delivery.pk, ns, account)))
 
-    def settle(self, item: Settlement | Release) -> "asyncio.Future[None]":
-        return self._settles.submit(item)
+    def settle(self, item: Settlement | Release) -> "asyncio.Future[Notice | None]":
+        future = self._settles.submit(item)
+        if isinstance(item, Settlement) and item.may_be_told:
+            future.add_done_callback(self._notified)
+        return future
+
+    def announce(self, notice: Notice) -> None:
+        """Say that a notification was queued."""
+        self._on_notice(notice)
+        if self._taker is not None:
+            self._taker.notice([notice.lane])
 
     def next_claim(self) -> int:
         self._last_claim += 1
@@ -228,13 +256,28 @@ class Spool:
         answers = iter((yield from begin(current, self.epoch, self.now())))
         return [next(answers) if epoch == self.epoch else stale(epoch) for epoch, _ in items]
 
-    def _settle(self, items: Sequence[Settlement | Release]) -> Script[Sequence[RelayError | None]]:
+    def _settle(
+        self, items: Sequence[Settlement | Release]
+    ) -> Script[Sequence[Notice | RelayError | None]]:
         current = [item for item in items if item.delivery.epoch == self.epoch]
-        yield from settle(current, self.epoch, self.next_seq(seqs_needed(current)))
+        first_seq = self.next_seq(seqs_needed(current))
+        answers = iter((yield from settle(current, self.epoch, first_seq, self._notify)))
         return [
-            None if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
+            next(answers) if item.delivery.epoch == self.epoch else stale(item.delivery.epoch)
             for item in items
         ]
+
+    def _notify(self, items: Sequence[Settlement], gates: Gates) -> Script[list[Notice]]:
+        if self.postmaster is None:
+            return notify_nobody(items, gates)
+        return notify_of(items, gates, self.postmaster, self.now())
+
+    def _notified(self, future: "asyncio.Future[Notice | None]") -> None:
+        if future.cancelled() or future.exception() is not None:
+            return
+        notice = future.result()
+        if notice is not None:
+            self.announce(notice)
 
     def next_seq(self, needed: int) -> int:
         """Return the first of so many numbers that no event of this node has: by time, in
@@ -276,6 +319,7 @@ def stale(epoch: int) -> Fenced:
 
 def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
     """Build what a claim would bring, from the mail that was just stored as leased."""
+    mail = named(mail, answer.pk)
     return Delivery(
         epoch=epoch,
         pk=answer.pk,
@@ -286,7 +330,9 @@ def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
         priority=int(mail.priority),
         sender=mail.envelope.sender,
         pending=tuple(
-            Pending(r.n, r.address, 0, 0, r.notify, r.orcpt) for r in mail.envelope.recipients
+            Pending(r.n, r.address, 0, 0, r.notify, r.orcpt)
+            for r in mail.envelope.recipients
+            if r.n not in answer.barred
         ),
         traits=mail.traits,
         size_bytes=len(mail.content),
@@ -298,5 +344,7 @@ def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
         on_unknown=mail.on_unknown,
         batch_code=mail.batch_code,
         metadata=mail.metadata,
+        keeps_sender=mail.keeps_sender,
         content=mail.content,
+        ingress=mail.ingress,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from relay.crypto import Keyring, digest, new_secret
 from relay.errors import NotFound
-from relay.model import Tenant
+from relay.model import DsnWish, Tenant
 from relay.store.database import Database, Query, Row, Script, Value
 from relay.store.outbox import enrol
 
@@ -161,7 +161,7 @@ class TenantStore:
             None if tenant.large_file_config is None else json.dumps(tenant.large_file_config),
             tenant.keep_content_days,
             tenant.bounce_return_path,
-            tenant.dsn,
+            tenant.dsn and tenant.dsn.value,
             tenant.suppression,
             now,
             now,
@@ -187,7 +187,7 @@ class TenantStore:
             else json.loads(row["large_file_config"]),
             keep_content_days=row["keep_content_days"],
             bounce_return_path=row["bounce_return_path"],
-            dsn=row["dsn"],
+            dsn=row["dsn"] and DsnWish(row["dsn"]),
             suppression=row["suppression"],
             max_attempts=row["max_attempts"],
             expires_in_s=row["expires_in_s"],

@@ -25,11 +25,14 @@ from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.instance import InstanceStore
+from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.outbox import Outbox
+from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.spool import Spool
+from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 from tests.api.serving import (
     ADMIN_TOKEN,
@@ -69,6 +72,7 @@ def services(db: Database, spool: Spool) -> Services:
     keyring = Keyring([bytes(32)])
     tenants, accounts = TenantStore(db, keyring), AccountStore(db, keyring)
     credentials, metrics = CredentialStore(db), Metrics()
+    instance = InstanceStore(db, keyring)
     directory = Directory(db, tenants, accounts, credentials, time.monotonic)
     door = Door(spool, directory, metrics, Disk(None, 0, time.monotonic), door_settings())
     return Services(
@@ -85,10 +89,13 @@ def services(db: Database, spool: Spool) -> Services:
         batches=BatchStore(db),
         orders=OrderStore(spool),
         command_log=CommandLog(db),
-        instance=InstanceStore(db, keyring),
+        instance=instance,
         retention=RetentionStore(db),
+        suppressions=SuppressionStore(db),
         events=EventStore(db),
         outbox=Outbox(db),
+        mailboxes=MailboxStore(db, accounts, instance),
+        receipts=ReceiptStore(db),
         metrics=metrics,
         verifier=Verifier(PoolSettings("relay.test")),
         wake=lambda _tenant_id: None,

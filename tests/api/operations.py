@@ -15,6 +15,7 @@ DOCUMENT = document(ROUTES, "1.2.3")
 
 # What a value must be where its type alone does not make it valid.
 VALUES: Json = {"from": "a@acme.test", "to": "b@there.test", "host": "up.test", "port": 25}
+VALUES["address"] = "c@there.test"
 # What is needed though the schema cannot say so: an account has a host unless it captures.
 NEEDED = frozenset({"host", "port"})
 

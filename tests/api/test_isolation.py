@@ -11,7 +11,17 @@ LOGIN, ACCOUNT, MESSAGE = "rival-login", "rival-account", "rival-message"
 MISSING = "no-such-thing"
 WRONG_TENANT = {"detail": "Token not authorized for this tenant"}
 WRONG_TOKEN = {"detail": "Invalid or missing API token"}
-TABLES = ("accounts", "credentials", "messages", "recipients", "contents", "events", "api_keys")
+TABLES = (
+    "accounts",
+    "credentials",
+    "messages",
+    "recipients",
+    "contents",
+    "events",
+    "api_keys",
+    "receipts",
+    "suppressions",
+)
 
 
 @pytest.fixture
@@ -19,6 +29,7 @@ async def foreign(rival: httpx.AsyncClient, message: Message) -> list[str]:
     """The ids of what `rival` has."""
     await rival.post("/account", json={"id": ACCOUNT, "host": f"{SECRET}.test", "port": 25})
     await rival.post("/credential", json={"username": LOGIN})
+    await rival.post("/suppressions", json={"address": f"{SECRET}@there.test"})
     mail = message(id=MESSAGE, tenant_id="rival", account_id=ACCOUNT, subject=SECRET)
     added = await rival.post("/commands/add-messages", json={"messages": [mail]})
     return [LOGIN, ACCOUNT, MESSAGE, added.json()["messages"][0]["pk"]]

@@ -90,7 +90,7 @@ async def test_a_tenant_goes_with_all_that_is_its_own(
     await acme.post("/credential", json={"username": "acme-login"})
     answer = await admin.delete("/tenant/acme")
     expected: Json = {"messages": 1, "queued": 0, "unreported_events": 0}
-    expected |= {"accounts": 1, "credentials": 1}
+    expected |= {"accounts": 1, "credentials": 1, "receipts": 0}
     assert answer.json() == {"ok": True, "destroyed": expected}
     assert not await works(api, api.keys["acme"])
     assert (await admin.get("/tenant/acme")).status_code == 404

@@ -1,6 +1,7 @@
 """POST /tenant, GET /tenants, GET and PUT /tenant/{id}."""
 
 import httpx
+import pytest
 
 from tests.api.serving import Api, Json
 
@@ -125,3 +126,20 @@ async def test_a_tenant_that_is_not_understood_is_422(admin: httpx.AsyncClient) 
         assert answer.status_code == 422, change
         assert answer.json()["detail"][0]["loc"][:2] == ["body", *change]
         assert "sesame" not in answer.text
+
+
+@pytest.mark.parametrize("wish", ["auto", "smtp", "always", "never", None])
+async def test_the_setting_for_notifications_is_kept(
+    admin: httpx.AsyncClient, wish: str | None
+) -> None:
+    await admin.post("/tenant", json={"id": "acme", "dsn": wish})
+    assert (await admin.get("/tenant/acme")).json()["dsn"] == wish
+
+
+@pytest.mark.parametrize("wish", ["sometimes", "", "Always", True])
+async def test_another_value_for_notifications_is_refused(
+    admin: httpx.AsyncClient, wish: object
+) -> None:
+    answer = await admin.post("/tenant", json={"id": "acme", "dsn": wish})
+    assert answer.status_code == 422
+    assert "dsn" in answer.text

@@ -18,12 +18,14 @@ import trustme
 from relay.crypto import digest
 from relay.model import Credential, SecretKind
 from tests.fakes.upstream import FakeUpstream
+from tests.peers.dovecot import Dovecot
 from tests.peers.postfix import Postfix
 from tests.scenarios.conftest import Relay, open_node
 
 REQUIRED = bool(os.environ.get("PILLARBOX_REQUIRE_PEERS"))
 USER = "billing"
 PASSWORD = "a secret of the relay"
+DOVECOT_PROGRAMS = Path("/usr/lib/dovecot")
 
 
 def lacks_postfix() -> str | None:
@@ -31,6 +33,16 @@ def lacks_postfix() -> str | None:
     if programs:
         return f"{', '.join(programs)} not installed"
     return "Postfix starts as root only" if os.geteuid() != 0 else None
+
+
+def lacks_dovecot() -> str | None:
+    programs = [name for name in ("dovecot", "doveadm") if not shutil.which(name)]
+    if programs:
+        return f"{', '.join(programs)} not installed"
+    parts = [name for name in ("imap", "lmtp") if not (DOVECOT_PROGRAMS / name).exists()]
+    if parts:
+        return f"Dovecot's {', '.join(parts)} not installed"
+    return "Dovecot starts as root only" if os.geteuid() != 0 else None
 
 
 def lacks_swaks() -> str | None:
@@ -57,6 +69,7 @@ def lacks_strace() -> str | None:
 PEERS = {
     "strace": lacks_strace,
     "postfix": lacks_postfix,
+    "dovecot": lacks_dovecot,
     "swaks": lacks_swaks,
     "nodemailer": lacks_nodemailer,
 }
@@ -87,6 +100,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture(scope="session")
 def postfix() -> Iterator[Postfix]:
     with Postfix() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot() -> Iterator[Dovecot]:
+    with Dovecot() as server:
         yield server
 
 

@@ -12,6 +12,7 @@ from relay.ingress.submission import Origin, Submission
 from relay.model import Account, Ingress, Recipient, State, Tenant
 from relay.store.messages import MessageView
 from relay.store.queue.accept import Accepted
+from tests.fakes.imap import FakeImap
 from tests.fakes.upstream import FakeUpstream
 from tests.waiting import until
 
@@ -143,4 +144,10 @@ async def relay(start_node: StartNode) -> Relay:
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeUpstream]:
     async with FakeUpstream() as server:
+        yield server
+
+
+@pytest.fixture
+async def imap() -> AsyncIterator[FakeImap]:
+    async with FakeImap() as server:
         yield server

@@ -37,7 +37,7 @@ WAIT_S = 10.0
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 HANDSHAKE = "STARTTLS handshake"
 ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))")
-ADDED = re.compile(rb"(?:(?:Received|Date|Message-ID): [^\n]*\n(?:\t[^\n]*\n)*)+")
+ADDED = re.compile(rb"(?:(?:Received|X-Pillarbox-ID|Date|Message-ID): [^\n]*\n(?:\t[^\n]*\n)*)+")
 ESCAPED = {"r": b"\r", "n": b"\n", "0": b"\0", "t": b"\t", "\\": b"\\"}
 
 

@@ -157,6 +157,7 @@ async def test_stored_bytes_are_those_that_were_sent(tmp_path: Path) -> None:
     assert sent + rest == LEFT
     assert [line.split(b":")[0] for line in head.splitlines() if line[:1] != b"\t"] == [
         b"Received",
+        b"X-Pillarbox-ID",
         b"Date",
         b"Message-ID",
     ]

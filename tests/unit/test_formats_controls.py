@@ -101,3 +101,10 @@ def test_a_bad_value_refuses_the_mail_and_names_the_field(line: str) -> None:
 def test_a_control_given_twice_refuses_the_mail() -> None:
     with pytest.raises(Refused, match="more than once"):
         asked("Id: a", "id: b")
+
+
+def test_the_id_that_another_pillarbox_gave_a_mail_is_no_wish() -> None:
+    trace = "Received: from a ([b])\r\n\tby relay.test with SMTP\r\n\tid 0199-ab;\r\n\tMon\r\n"
+    for name, wanted in (("0199-ab", None), ("0199-a", "0199-a"), ("order-7", "order-7")):
+        content = f"{trace}X-Pillarbox-ID: {name}\r\n\r\nbody".encode()
+        assert controls(scan(content), NOW).id == wanted

@@ -83,6 +83,16 @@ def test_connections_are_told_by_state() -> None:
     assert value(samples, name, **by_account, state="busy") == 1
 
 
+def test_what_came_back_is_counted_by_what_it_was_and_by_recipient() -> None:
+    metrics = Metrics()
+    metrics.bounce("hard")
+    metrics.bounced("acme", "main")
+    samples = read(metrics)
+    assert value(samples, "pillarbox_bounces_total", type="hard") == 1
+    by_account = {"tenant": "acme", "account": "main"}
+    assert value(samples, "pillarbox_recipients_bounced_total", **by_account) == 1
+
+
 def test_two_nodes_in_one_process_count_apart() -> None:
     one, two = Metrics(), Metrics()
     one.auth_failed()

@@ -72,6 +72,39 @@ def test_metadata_comes_back_and_a_possible_duplicate_is_named() -> None:
     assert told["possible_duplicate"] is True
 
 
+def test_a_receipt_of_certified_mail_is_told_as_a_pec_event() -> None:
+    why = "errore-consegna (no-dest): 5.1.1 indirizzo non valido"
+    data = {"recipient": "x@t.test", "account_id": "main", "details": why, "receipt": 2}
+    told = entry(event("pec_error", data={**data, "receipt_type": "errore-consegna"}))
+    pec = {"id": "m1", "pec_event": "pec_error", "pec_ts": 1_700_000_000, "pec_details": why}
+    by = {"receipt_type": "errore-consegna", "receipt": 2}
+    assert told == {**pec, **by, **ALWAYS, "code": None}
+    assert list(told)[:4] == ["id", "pec_event", "pec_ts", "pec_details"]
+
+
+def test_a_missing_acceptance_is_told_without_a_receipt() -> None:
+    told = entry(event("pec_timeout", data={"details": "no acceptance in 30 minutes"}))
+    assert told is not None
+    assert (told["pec_event"], told["pec_details"]) == (
+        "pec_timeout",
+        "no acceptance in 30 minutes",
+    )
+    assert "receipt" not in told
+
+
+def test_a_bounce_says_of_what_kind_it_is_and_why() -> None:
+    said = {"bounce_type": "hard", "bounce_code": "5.1.1", "bounce_reason": "550 no such user"}
+    data = {"recipient": "x@t.test", "account_id": "main", "code": 250, **said, "reason": "word"}
+    first = {"id": "m1", "bounce_ts": 1_700_000_000, **said}
+    assert entry(event("bounced", data=data)) == {**first, **ALWAYS}
+
+
+def test_a_suppressed_recipient_is_told_of_as_failed() -> None:
+    told = entry(event("suppressed", data={"recipient": "x@t.test", "reply": "suppressed"}))
+    assert told is not None
+    assert (told["error_ts"], told["error"]) == (1_700_000_000, "suppressed")
+
+
 def test_what_clients_are_not_told_of_is_no_entry() -> None:
     assert entry(event("suspended")) is None
     body, count = report([event("suspended")], 1000)

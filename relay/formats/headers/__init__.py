@@ -6,7 +6,7 @@ what X-Pillarbox-* asks of us.
 """
 
 from relay.formats.headers.controls import Controls, controls
-from relay.formats.headers.head import Head, outgoing, scan
+from relay.formats.headers.head import Head, outgoing, scan, without
 from relay.formats.headers.lines import assess, crlf, dot_stuff, unstuff
 from relay.formats.headers.trace import Trace, date_of, received
 from relay.formats.headers.words import Summary, decode_words, display
@@ -27,4 +27,5 @@ __all__ = [
     "received",
     "scan",
     "unstuff",
+    "without",
 ]

@@ -2,7 +2,8 @@
 
 They are believed only from a credential, and `outgoing` takes them out. A value that is not
 understood refuses the mail: sending it at the wrong time or twice is worse than not taking it.
-Fields of ours that we do not know are ignored.
+Fields of ours that we do not know are ignored, and so is an X-Pillarbox-ID that another Pillarbox
+put in front of a mail which passed through it: that is its pk, and no wish of a client.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import NoReturn
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
 from relay.formats.headers.head import Head
+from relay.formats.headers.trace import is_id_of
 from relay.formats.headers.words import decode_words
 from relay.model import Priority
 
@@ -47,7 +49,7 @@ def controls(head: Head, now: float) -> Controls:
     if not any(field.name.startswith(b"x-pillarbox-") for field in head.fields):
         return _NONE
     return Controls(
-        id=_text(head, "X-Pillarbox-Id", ID_MAX_CHARS),
+        id=_asked_id(head),
         account=_text(head, "X-Pillarbox-Account", ID_MAX_CHARS),
         priority=_priority(head),
         batch=_text(head, "X-Pillarbox-Batch", BATCH_MAX_CHARS),
@@ -81,6 +83,12 @@ def _text(head: Head, name: str, max_chars: int) -> str | None:
     if value is not None and len(value) > max_chars:
         _refuse(name, f"longer than {max_chars} characters")
     return value
+
+
+def _asked_id(head: Head) -> str | None:
+    asked = _text(head, "X-Pillarbox-Id", ID_MAX_CHARS)
+    is_trace = asked is not None and any(is_id_of(r, asked) for r in head.all("Received"))
+    return None if is_trace else asked
 
 
 def _priority(head: Head) -> Priority | None:

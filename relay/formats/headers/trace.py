@@ -45,5 +45,10 @@ def received(trace: Trace) -> bytes:
     ).encode("ascii")
 
 
+def is_id_of(value: str, pk: str) -> bool:
+    """Say whether the value of a Received field names this mail, as `received` does."""
+    return re.search(rf"\sid {re.escape(pk)};", value) is not None
+
+
 def _word(text: str) -> str:
     return _UNFIT.sub("?", text[:WORD_MAX_CHARS])

@@ -207,6 +207,8 @@ class Session(Connection):
         if self._mail is None:
             raise bad_sequence("Send MAIL first")
         given = rcpt_to(argument, smtputf8=self._mail.given.smtputf8)
+        if await self._refuses_suppressed(given.address):
+            return
         recipients = self._mail.recipients
         if given.address not in recipients:
             n = len(recipients)
@@ -214,6 +216,20 @@ class Session(Connection):
                 raise Refused("Too many recipients", code=452, enhanced="4.5.3")
             recipients[given.address] = Recipient(n, given.address, given.notify, given.orcpt)
         self.reply("250 2.1.5 Ok")
+
+    async def _refuses_suppressed(self, address: str) -> bool:
+        """Say no to an address that is not written to. It is no error that the client is blamed
+        for.
+        """
+        if self._mail is None or self.settings.takes_suppressed:
+            return False
+        try:
+            tenant_id = self._mail.login.credential.tenant_id
+            await self._services.door.check_recipient(tenant_id, address)
+        except Refused as refused:
+            self.reply(reply_for(refused))
+            return True
+        return False
 
     async def smtp_DATA(self, argument: str) -> None:
         mail = self._mail
@@ -255,6 +271,7 @@ class Session(Connection):
             account_id=mail.login.account_id,
             ret=mail.given.ret,
             envid=mail.given.envid,
+            takes_suppressed=self.settings.takes_suppressed,
         )
 
     def _protocol(self, given: MailFrom) -> str:

@@ -1,4 +1,6 @@
-"""What the SMTP servers of a node are told; each is the setting of the same name in `smtp.*`."""
+"""What the SMTP servers of a node are told; each is the setting of the same name in `smtp.*`, and
+`takes_suppressed` is `smtp.suppressed = "accept"`.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,3 +34,4 @@ class SmtpSettings:
     max_errors: int
     max_auth_failures: int
     share_ports: bool = False
+    takes_suppressed: bool = False

@@ -3,24 +3,39 @@
 A client's own id is unique in its tenant. The same id again replaces the mail while nobody has
 begun to send it, and is refused as `already sent` afterwards. A mail may be born leased to the node
 that took it (`hand_over`), which then sends it without reading it back.
+
+A mail of which no recipient may be written to is refused as `suppressed`; where that is true of
+some, they fail with an event and the others get it.
 """
 
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from relay.errors import OverQuota, Refused
 from relay.model import NewMail, State
 from relay.store import limits
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.queue.gates import Gate, read_gates
+from relay.store.queue.suppressed import (
+    REASON,
+    Barred,
+    Suppressed,
+    barred_of,
+    fail,
+    read_suppressed,
+)
 
 REPLACEABLE = frozenset({State.QUEUED, State.DEFERRED, State.SUSPENDED})
 
 NODE_LIVES = "SELECT epoch FROM nodes WHERE epoch = $1 {key_share}"
-KNOWN = "SELECT id, pk, held_at FROM messages WHERE tenant_id = $1 AND id {among:$2} {for_update}"
-STATES = "SELECT message_pk, state FROM recipients WHERE message_pk {among:$1} {for_update}"
+KNOWN = """
+SELECT id, pk, held_at, final_at FROM messages WHERE tenant_id = $1 AND id {among:$2} {for_update}
+"""
+STATES = """
+SELECT message_pk, state, reply FROM recipients WHERE message_pk {among:$1} {for_update}
+"""
 DROP_RECIPIENTS = "DELETE FROM recipients WHERE message_pk = $1"
 DROP_CONTENT = "DELETE FROM contents WHERE message_pk = $1"
 DROP_MESSAGE = "DELETE FROM messages WHERE pk = $1"
@@ -30,10 +45,10 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     has_utf8_headers,
     longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
     on_unknown, max_attempts,
-    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at)
+    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23,
-    $24, $25, $26)
+    $24, $25, $26, $27)
 """
 INSERT_CONTENT = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
 INSERT_RECIPIENT = """
@@ -59,7 +74,7 @@ class Arrival:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of it. `pk` is the earlier mail's where that was replaced; `epoch` is the lease
-    it was born under.
+    it was born under; `barred` are the places of the recipients that are not written to.
     """
 
     pk: str
@@ -67,6 +82,7 @@ class Accepted:
     state: State = State.QUEUED
     epoch: int | None = None
     held_at: float | None = None
+    barred: frozenset[int] = frozenset()
 
     @property
     def handed_over(self) -> bool:
@@ -111,6 +127,7 @@ class Desk:
     gates: Mapping[str, Gate]
     rooms: Mapping[str, Room]
     earlier: Mapping[Key, Earlier]
+    suppressed: Suppressed
     owner: int | None
     now: float
     stored: dict[Key, tuple[Arrival, Accepted]] = field(default_factory=dict)
@@ -130,17 +147,31 @@ class Desk:
         again = self.stored.get(key)
         if (earlier and not earlier.is_replaceable) or (again and again[1].handed_over):
             raise Refused("already sent", reason="already sent")
+        barred = barred_of(mail, self.suppressed)
         known = again[1].pk if again else earlier and earlier.pk
         if known is None and mail.tenant_id in self.rooms:
             self.rooms[mail.tenant_id].take()
         held_at = earlier.held_at if earlier else None
         state = State.SUSPENDED if held_at else first_state(arrival, gate, self.owner, self.now)
+        if len(barred) == len(mail.envelope.recipients):
+            state = State.FAILED
         lease = self.owner if state is State.SENDING else None
-        answer = Accepted(known or mail.pk, known is not None, state, lease, held_at)
-        self.stored[key] = (arrival, answer)
+        answer = Accepted(known or mail.pk, known is not None, state, lease, held_at, barred)
+        self.stored[key] = (replace(arrival, mail=named(mail, answer.pk)), answer)
         if earlier:
             self.replaced.append(earlier.pk)
         return answer
+
+
+def named(mail: NewMail, pk: str) -> NewMail:
+    """Return a mail under the pk that it is stored as; its own is in its Received and in other
+    fields of ours.
+    """
+    if pk == mail.pk:
+        return mail
+    content = mail.content.replace(mail.pk.encode(), pk.encode())
+    message_id = mail.message_id and mail.message_id.replace(mail.pk, pk)
+    return replace(mail, pk=pk, content=content, message_id=message_id)
 
 
 def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[Accepted | Refused]]:
@@ -150,7 +181,8 @@ def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[A
     hands_over = any(a.claim is not None for a in arrivals)
     owner = yield from living_epoch(epoch) if hands_over else nobody()
     earlier = yield from read_earlier([a.mail for a in arrivals if a.mail.id_given])
-    desk = Desk(gates, rooms, earlier, owner, now)
+    suppressed = yield from read_suppressed([a.mail for a in arrivals], gates, now)
+    desk = Desk(gates, rooms, earlier, suppressed, owner, now)
     answers = [desk.judge(arrival) for arrival in arrivals]
     yield from remove(desk.replaced)
     yield from insert(list(desk.stored.values()))
@@ -201,11 +233,19 @@ def read_earlier(mails: Sequence[NewMail]) -> Script[dict[Key, Earlier]]:
     if not found:
         return {}
     rows = yield Query(STATES, (sorted(row["pk"] for row in found.values()),))
-    begun = {row["message_pk"] for row in rows if row["state"] not in REPLACEABLE}
+    begun = {row["message_pk"] for row in rows if not is_unsent(row)}
+    begun |= {row["pk"] for row in found.values() if row["final_at"] is not None}
     return {
         key: Earlier(row["pk"], row["pk"] not in begun, row["held_at"])
         for key, row in found.items()
     }
+
+
+def is_unsent(recipient: Row) -> bool:
+    """Say whether nobody has begun to send to a recipient: one that was suppressed stands in no
+    way.
+    """
+    return recipient["state"] in REPLACEABLE or recipient["reply"] == REASON
 
 
 def remove(pks: Sequence[str]) -> Script[None]:
@@ -226,6 +266,7 @@ def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
         [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
     )
     yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
+    yield from fail([Barred(x.pk, a.mail, x.barred) for a, x in stored if x.barred])
 
 
 def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
@@ -257,6 +298,7 @@ def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
         mail.accepted_at,
         len(envelope.recipients),
         answer.held_at,
+        mail.keeps_sender,
     )
 
 

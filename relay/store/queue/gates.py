@@ -8,6 +8,7 @@ import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from relay.model import DsnWish
 from relay.store.database import Query, Row, Script
 from relay.store.limits import Window
 
@@ -16,17 +17,26 @@ HOUR_S = 3600
 DAY_S = 86_400
 
 GATES = """
-SELECT id, active, suspended_batches, rate_limits FROM tenants WHERE id {among:$1} {for_share}
+SELECT id, active, suspended_batches, rate_limits, dsn, client_base_url IS NOT NULL AS is_called,
+    EXISTS (SELECT 1 FROM suppressions s WHERE s.tenant_id = tenants.id) AS suppresses
+FROM tenants WHERE id {among:$1} {for_share}
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """`windows` say how much mail the tenant may give us: (seconds, mails in them)."""
+    """`windows` say how much mail the tenant may give us: (seconds, mails in them).
+
+    `suppresses` says whether there are addresses that it does not write to, `dsn` and `is_called`
+    say whether its senders are to be notified by mail.
+    """
 
     active: bool
     suspended: frozenset[str]
     windows: tuple[Window, ...] = ()
+    suppresses: bool = False
+    dsn: DsnWish = DsnWish.AUTO
+    is_called: bool = False
 
     def holds(self, batch_code: str | None) -> bool:
         return ALL in self.suspended or batch_code in self.suspended
@@ -45,4 +55,7 @@ def gate_of(row: Row) -> Gate:
         bool(row["active"]),
         frozenset(json.loads(row["suspended_batches"])),
         tuple((window_s, most) for window_s, most in windows if most is not None),
+        bool(row["suppresses"]),
+        dsn=DsnWish(row["dsn"] or DsnWish.AUTO),
+        is_called=bool(row["is_called"]),
     )

@@ -6,17 +6,19 @@ by pure functions; the rows are locked meanwhile.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import groupby
 
+from relay.formats.address import folded
 from relay.model import FINAL_STATES, State
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
 from relay.store.queue.gates import Gate, read_gates
 from relay.store.queue.settle import DROP_CONTENT as DROP_FINAL_CONTENT
 from relay.store.queue.settle import FINISH, INSERT_EVENT
+from relay.store.queue.suppressed import among
 from relay.store.queue.suspend import HOLD, LET_GO
 
 RECIPIENTS = """
@@ -68,7 +70,9 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One recipient; `is_begun` says that an upstream may have it."""
+    """One recipient; `is_begun` says that an upstream may have it, `is_suppressed` that its tenant
+    does not write to it.
+    """
 
     n: int
     address: str
@@ -77,6 +81,7 @@ class Place:
     lane: str
     is_begun: bool
     account_id: str | None
+    is_suppressed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +158,8 @@ def retried(subject: Subject) -> list[Place]:
     return [
         place
         for place in subject.places
-        if place.state is State.FAILED or (place.state is State.DEFERRED and place.attempts)
+        if (place.state is State.FAILED and not place.is_suppressed)
+        or (place.state is State.DEFERRED and place.attempts)
     ]
 
 
@@ -178,7 +184,7 @@ def obey(call: Call) -> Script[Obeyed]:
     """Carry out an order; return what became of each message that exists, and the lanes that have
     work.
     """
-    subjects = yield from read_subjects(call.tenant_id, call.pks)
+    subjects = yield from read_subjects(call.tenant_id, call.pks, call.now)
     verdicts = [Verdict(s.pk, s.id, obstacle(call.order, s)) for s in subjects]
     able = [s for s, v in zip(subjects, verdicts, strict=True) if v.skipped is None]
     if able and not call.is_dry:
@@ -188,18 +194,21 @@ def obey(call: Call) -> Script[Obeyed]:
     return verdicts, lanes
 
 
-def read_subjects(tenant_id: str, pks: Sequence[str]) -> Script[list[Subject]]:
+def read_subjects(tenant_id: str, pks: Sequence[str], now: float) -> Script[list[Subject]]:
     gate = (yield from read_gates({tenant_id})).get(tenant_id)
     rows: Sequence[Row] = yield Query(RECIPIENTS, (list(pks),))
     messages: Sequence[Row] = yield Query(MESSAGES, (tenant_id, list(pks)))
+    suppressed: frozenset[str] = frozenset()
+    if gate is not None and gate.suppresses:
+        suppressed = yield from among(tenant_id, {row["address"] for row in rows}, now)
     places = {
-        pk: tuple(place_of(row) for row in group)
+        pk: tuple(place_of(row, suppressed) for row in group)
         for pk, group in groupby(rows, key=lambda row: str(row["message_pk"]))
     }
     return [subject_of(row, places.get(row["pk"], ()), gate) for row in messages]
 
 
-def place_of(row: Row) -> Place:
+def place_of(row: Row, suppressed: Collection[str]) -> Place:
     return Place(
         row["n"],
         row["address"],
@@ -208,6 +217,7 @@ def place_of(row: Row) -> Place:
         row["lane"],
         row["begun_at"] is not None,
         row["account_id"],
+        folded(row["address"]) in suppressed,
     )
 
 

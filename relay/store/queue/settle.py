@@ -7,12 +7,13 @@ instead where its tenant suspended its batch meanwhile.
 """
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.database import Each, Query, Script, Value
+from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.claim import must_live
 from relay.store.queue.gates import Gate, read_gates
 
@@ -56,7 +57,8 @@ Gates = Mapping[str, Gate]
 class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
 
-    `is_suspended`: it waits for its tenant first.
+    `is_suspended`: it waits for its tenant first. `status` is the RFC 3463 code where no upstream
+    gave one.
     """
 
     n: int
@@ -67,6 +69,7 @@ class Resolution:
     code: int = 0
     reply: str = ""
     is_suspended: bool = False
+    status: str | None = None
 
     @property
     def stored_state(self) -> State:
@@ -78,8 +81,9 @@ class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
 
+    `is_pec`: the account is one of certified mail, of which receipts are awaited.
     `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered
-    bytes stay.
+    bytes stay. `remote` is the name of the upstream's host.
     """
 
     delivery: Delivery
@@ -90,6 +94,37 @@ class Settlement:
     resolutions: tuple[Resolution, ...]
     reports: bool = False
     keeps_content: bool = False
+    is_pec: bool = False
+    remote: str | None = None
+
+    @property
+    def may_be_told(self) -> bool:
+        """Whether its sender may have to hear of it; of most mail there is nothing to tell."""
+        return self.delivery.sender != "" and (
+            any(r.state is State.FAILED for r in self.resolutions)
+            or any(o.is_untold for o in self.outcomes)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A mail `pk` was queued in this lane that tells the sender of the mail `about` what became of
+    so many recipients.
+    """
+
+    pk: str
+    about: str
+    tenant_id: str
+    lane: str
+    recipients: int
+
+
+Notify = Callable[[Sequence[Settlement], Gates], Script[list[Notice]]]
+
+
+def notify_nobody(_items: Sequence[Settlement], _gates: Gates) -> Script[list[Notice]]:
+    return []
+    yield
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +136,28 @@ class Release:
     state: State = State.QUEUED
 
 
-def settle(items: Sequence[Settlement | Release], epoch: int, first_seq: int) -> Script[list[None]]:
-    """Write what became of each. Raises Fenced, and writes nothing, when the node's lease is lost.
+def settle(
+    items: Sequence[Settlement | Release],
+    epoch: int,
+    first_seq: int,
+    notify: Notify = notify_nobody,
+) -> Script[list[Notice | None]]:
+    """Write what became of each, and what `notify` tells the senders; answer with what was queued.
 
-    Events and attempts are numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
+    Raises Fenced, and writes nothing, when the node's lease is lost. Events and attempts are
+    numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
     """
     yield from must_live(epoch)
+    gates = yield from read_gates_of(items)
     pks = sorted({item.delivery.pk for item in items})
     held = {(row["message_pk"], row["n"]) for row in (yield Query(HELD, (epoch, pks)))}
     open_items = [part for item in items if (part := of_held(item, held))]
-    yield from settle_open(open_items, epoch, count(first_seq))
-    return [None] * len(items)
+    # Before its content goes.
+    told = [i for i in open_items if isinstance(i, Settlement) and i.may_be_told]
+    notices = (yield from notify(told, gates)) if told else []
+    yield from settle_open(open_items, gates, epoch, count(first_seq))
+    by_pk = {notice.about: notice for notice in notices}
+    return [by_pk.pop(item.delivery.pk, None) for item in items]
 
 
 def of_held(
@@ -131,9 +177,8 @@ def of_held(
 
 
 def settle_open(
-    items: Sequence[Settlement | Release], epoch: int, seqs: Iterator[int]
+    items: Sequence[Settlement | Release], gates: Gates, epoch: int, seqs: Iterator[int]
 ) -> Script[None]:
-    gates = yield from read_gates_of(items)
     releases = [item for item in items if isinstance(item, Release)]
     settlements = [gated(item, gates) for item in items if isinstance(item, Settlement)]
     if releases:
@@ -143,11 +188,17 @@ def settle_open(
 
 
 def read_gates_of(items: Sequence[Settlement | Release]) -> Script[Gates]:
-    """Read the gates of mail that would go on waiting; most has ended and needs none."""
-    tenant_ids = {item.delivery.tenant_id for item in items if goes_on(item)}
+    """Read the gates of mail that would go on waiting, or is told of; most has ended well and needs
+    none.
+    """
+    tenant_ids = {item.delivery.tenant_id for item in items if goes_on(item) or may_be_told(item)}
     if not tenant_ids:
         return {}
     return (yield from read_gates(tenant_ids))
+
+
+def may_be_told(item: Settlement | Release) -> bool:
+    return isinstance(item, Settlement) and item.may_be_told
 
 
 def goes_on(item: Settlement | Release) -> bool:
@@ -176,9 +227,21 @@ def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]
     yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)])
     finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
     yield Each(FINISH, [row for row in finished if row[1]])
+    waits = [wait for item in items if item.is_pec for wait in waits_of(item)]
+    if waits:
+        yield from await_receipts(waits)
     dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
     if dropped:
         yield Each(DROP_CONTENT, dropped)
+
+
+def waits_of(item: Settlement) -> list[Wait]:
+    delivery = item.delivery
+    return [
+        (delivery.pk, r.n, delivery.tenant_id, item.account_id, item.ended_at)
+        for r in item.resolutions
+        if r.state is State.SENT
+    ]
 
 
 def seqs_needed(items: Sequence[Settlement | Release]) -> int:

@@ -1,0 +1,36 @@
+"""What servers say when they refuse a mail, and the reason each phrase stands for.
+
+A phrase is lower-case text with single spaces; `*` stands for any text of at most 120 characters.
+An address in what the server said reads as `@`. The tables are looked through in the order below
+and the first phrase found decides, so what is particular stands before what is general: «mailbox
+of sender is full of spam» is about spam.
+"""
+
+from relay.formats.bounce.phrases.address import ADDRESS
+from relay.formats.bounce.phrases.general import GENERAL
+from relay.formats.bounce.phrases.mail import MAIL
+from relay.formats.bounce.phrases.mailbox import MAILBOX
+from relay.formats.bounce.phrases.mailers import MAILERS
+from relay.formats.bounce.phrases.providers import PROVIDERS
+from relay.formats.bounce.phrases.reputation import REPUTATION
+from relay.formats.bounce.phrases.rights import RIGHTS
+from relay.formats.bounce.phrases.system import SYSTEM
+
+Table = tuple[tuple[str, tuple[str, ...]], ...]
+
+TABLES: tuple[Table, ...] = (
+    PROVIDERS,
+    MAILERS,
+    MAIL,
+    REPUTATION,
+    RIGHTS,
+    MAILBOX,
+    ADDRESS,
+    SYSTEM,
+    GENERAL,
+)
+
+EXACT = (PROVIDERS, MAILERS)
+"Tables whose phrases say what they mean, whenever they were said."
+
+__all__ = ["EXACT", "GENERAL", "TABLES", "Table"]
