@@ -11,7 +11,7 @@ from relay.errors import ConfigError
 from relay.ingress.accept import DoorSettings
 from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpSettings
-from relay.reports.guard import Reach
+from relay.net.guard import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
 
