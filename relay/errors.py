@@ -7,6 +7,7 @@ RelayError
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
+│   ├── AttachmentUnavailable the source of a file failed for a moment
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   └── QuotaExceeded         the tenant has too much waiting
 └── Permanent                 the same request will fail again
@@ -14,6 +15,7 @@ RelayError
     ├── UnsafeStore           the database would make a 250 a lie, or is of a newer version
     ├── StoreLocked           another process owns this embedded database
     ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
+    ├── AttachmentGone        the source of a file does not have it, or may not be asked for it
     ├── SecretDamaged         a sealed value does not open with any key that we have
     ├── Refused               the mail or its sender is refused by a rule
     │   ├── ContentRefused    its bytes break RFC 5321 or 5322
@@ -64,7 +66,15 @@ class AccountFault(Temporary):
         self.code = code
 
 
+class AttachmentUnavailable(Temporary):
+    """The text is fit for the client: it names no address and repeats nothing that was answered."""
+
+
 class Permanent(RelayError): ...
+
+
+class AttachmentGone(Permanent):
+    """The text is fit for the client, as above."""
 
 
 class ConfigError(Permanent): ...

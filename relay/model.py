@@ -219,13 +219,43 @@ class ContentTraits:
     longest_line: int = 0
 
 
+class FetchMode(StrEnum):
+    """How a file of a mail is got."""
+
+    BASE64 = "base64"
+    HTTP_URL = "http_url"
+    FILESYSTEM = "filesystem"
+    ENDPOINT = "endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    """A file of a new mail. `source` is None where the content has it already; then `size_bytes` is
+    known. While it is missing, `from_end_bytes` of the content follow its place. `auth` is a login
+    as JSON, sealed. `md5` is what the client says it is (hex).
+    """
+
+    n: int
+    mode: FetchMode
+    filename: str
+    mime_type: str
+    disposition: str
+    content_id: str | None = None
+    source: str | None = None
+    auth: str | None = field(default=None, repr=False)
+    md5: str | None = None
+    from_end_bytes: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NewMail:
     """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
 
     `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may
     carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
-    in listings.
+    in listings. `is_prepared` is False where the content is not yet what will be sent.
     """
 
     pk: str
@@ -249,6 +279,8 @@ class NewMail:
     record: str = "{}"
     is_pec: bool = False
     id_given: bool = True
+    attachments: tuple[NewAttachment, ...] = ()
+    is_prepared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +300,7 @@ class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
     `epoch` is the fence of the lease. `content` is None where the body was left in the store
-    (`store.queue.content` brings it).
+    (`store.queue.content` brings it). `is_prepared` is False where it is not yet what will be sent.
     """
 
     epoch: int
@@ -290,6 +322,7 @@ class Delivery:
     on_unknown: OnUnknown = OnUnknown.RETRY
     batch_code: str | None = None
     metadata: str | None = None
+    is_prepared: bool = True
     content: bytes | None = field(default=None, repr=False)
 
 
