@@ -13,9 +13,7 @@ from functools import partial
 from relay.errors import NotFound, Temporary
 from relay.store.database import Database, Each, Query, Script
 from relay.store.outbox import enrol
-from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
-from relay.store.queue.orders import DROP_ATTEMPTS
-from relay.store.retention import DROP_EVENTS
+from relay.store.retention import DROP_ALL
 
 PORTION = 500
 WAIT_S = 10.0
@@ -118,6 +116,6 @@ def drop_mails(tenant_id: str) -> Script[int]:
     rows = yield Query(LOCK, (pks,))
     begun = {row["message_pk"] for row in rows if row["begun_at"] is not None}
     keys = [(pk,) for pk in pks if pk not in begun]
-    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_CONTENT, DROP_RECIPIENTS, DROP_MESSAGE):
+    for sql in DROP_ALL:
         yield Each(sql, keys)
     return len(keys)

@@ -297,5 +297,6 @@ def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
         on_unknown=mail.on_unknown,
         batch_code=mail.batch_code,
         metadata=mail.metadata,
+        is_prepared=mail.is_prepared,
         content=mail.content,
     )

@@ -40,7 +40,7 @@ SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.notify, r.orcpt, 
     m.tenant_id, m.id, m.account_id, m.sender, m.ret, m.envid, m.has_8bit, m.has_utf8_headers,
     m.longest_line,
     m.size_bytes, m.on_unknown, m.max_attempts, m.expires_at, m.accepted_at, m.batch_code,
-    m.metadata, c.body
+    m.metadata, m.is_prepared, c.body
 FROM recipients r JOIN messages m ON m.pk = r.message_pk
     LEFT JOIN contents c ON c.message_pk = m.pk AND m.size_bytes <= $3
 WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
@@ -154,6 +154,7 @@ def delivery(rows: Sequence[Row]) -> Delivery:
         on_unknown=OnUnknown(first["on_unknown"]),
         batch_code=first["batch_code"],
         metadata=first["metadata"],
+        is_prepared=bool(first["is_prepared"]),
         content=first["body"],
     )
 

@@ -13,7 +13,12 @@ from itertools import groupby
 
 from relay.model import FINAL_STATES, State
 from relay.store.database import Each, Query, Row, Script, Value
-from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
+from relay.store.queue.accept import (
+    DROP_ATTACHMENTS,
+    DROP_CONTENT,
+    DROP_MESSAGE,
+    DROP_RECIPIENTS,
+)
 from relay.store.queue.gates import Gate, read_gates
 from relay.store.queue.settle import DROP_CONTENT as DROP_FINAL_CONTENT
 from relay.store.queue.settle import FINISH, INSERT_EVENT
@@ -268,7 +273,7 @@ def delete(subjects: Sequence[Subject], call: Call) -> Script[None]:
 def drop(pks: Sequence[str], now: float) -> Script[None]:
     """Take messages out with all that belongs to them, but events that wait to be reported."""
     keys = [(pk,) for pk in pks]
-    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_CONTENT, DROP_RECIPIENTS):
+    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_ATTACHMENTS, DROP_CONTENT, DROP_RECIPIENTS):
         yield Each(sql, keys)
     yield Each(REMEMBER, [(pk, now) for pk in pks])
     yield Each(DROP_MESSAGE, keys)
