@@ -5,9 +5,12 @@ from dataclasses import dataclass
 
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.uncut import Uncut
+from relay.attachments.offload.depot import Depot
+from relay.attachments.offload.tickets import Tickets
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.batches import BatchStore
 from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
@@ -71,6 +74,7 @@ class Services:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    attachments: AttachmentStore
     batches: BatchStore
     orders: OrderStore
     command_log: CommandLog
@@ -86,3 +90,5 @@ class Services:
     readiness: Readiness
     gauges: QueueGauges
     uncut: Uncut
+    depot: Depot
+    tickets: Tickets

@@ -86,6 +86,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         accounts=node.stores.accounts,
         credentials=node.stores.credentials,
         messages=node.stores.messages,
+        attachments=node.stores.attachments,
         batches=node.stores.batches,
         orders=node.orders,
         command_log=node.stores.command_log,
@@ -101,6 +102,8 @@ def services(node: Node, uncut: Uncut) -> Services:
         readiness=Readiness(node.database, node.door.check_disk),
         gauges=QueueGauges(node.database, node.stores.events, node.metrics),
         uncut=uncut,
+        depot=node.large_files.depot,
+        tickets=node.large_files.tickets,
     )
 
 

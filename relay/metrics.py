@@ -110,6 +110,10 @@ class Metrics:
         self._callbacks_failed = self._counts(
             "callback_failed_total", "Calls that a client did not take", ("tenant",)
         )
+        self._cache_hits = self._counts("cache_hits_total", "Files found in the cache", ("tier",))
+        self._cache_misses = self._counts(
+            "cache_misses_total", "Files not found in the cache", ("tier",)
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -123,6 +127,9 @@ class Metrics:
         )
         self._latency_s = self._histogram(
             "delivery_latency_seconds", "From acceptance, or when it was due, to sent", _LATENCY_S
+        )
+        self._fetch_s = self._histogram(
+            "attachment_fetch_seconds", "Time to fetch one file from its source", _ATTEMPT_S
         )
         self._commit_s = self._histogram("commit_seconds", "Time of one commit", _COMMIT_S)
         self._commit_batch = self._histogram(
@@ -188,6 +195,12 @@ class Metrics:
     def commit(self, duration_s: float, batch_size: int) -> None:
         self._commit_s.observe(duration_s)
         self._commit_batch.observe(batch_size)
+
+    def attachment_fetched(self, duration_s: float) -> None:
+        self._fetch_s.observe(duration_s)
+
+    def cache_asked(self, tier: str, is_hit: bool) -> None:
+        (self._cache_hits if is_hit else self._cache_misses).add(tier)
 
     def auth_failed(self) -> None:
         self._auth_failures.inc()

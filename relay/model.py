@@ -99,7 +99,7 @@ class Tenant:
     client_auth: dict[str, str] | None = field(default=None, repr=False)
     callback_secret: str | None = field(default=None, repr=False)
     rate_limits: dict[str, int] | None = None
-    large_file_config: dict[str, object] | None = None
+    large_file_config: dict[str, object] | None = field(default=None, repr=False)
     keep_content_days: float | None = None
     bounce_return_path: str | None = None
     dsn: str | None = None
@@ -331,7 +331,8 @@ class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 
     `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000
-    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot.
+    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot; or what went
+    wrong before: attachments.
     """
 
     n: int

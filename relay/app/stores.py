@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.config import Config
 from relay.crypto import Keyring
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.batches import BatchStore
 from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
@@ -49,6 +50,7 @@ class Stores:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    attachments: AttachmentStore
     batches: BatchStore
     retention: RetentionStore
     command_log: CommandLog
@@ -68,6 +70,7 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         accounts,
         credentials,
         MessageStore(database),
+        AttachmentStore(database, keyring),
         BatchStore(database),
         RetentionStore(database),
         CommandLog(database),

@@ -9,6 +9,7 @@ from relay.errors import Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import Credential, Ingress, OnUnknown, Priority, Recipient
+from relay.store.attachments import Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class Submission:
 
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
-    JSON object shown in listings.
+    JSON object shown in listings. `attachments` are the files of a composed mail, those that its
+    content lacks among them.
     """
 
     tenant_id: str
@@ -52,6 +54,7 @@ class Submission:
     ret: str | None = None
     envid: str | None = None
     idempotency_key: str | None = None
+    attachments: tuple[Given, ...] = ()
 
 
 def with_controls(submission: Submission, given: Controls) -> Submission:

@@ -58,7 +58,7 @@ class Spool:
     ) -> None:
         self.database = database
         self.epoch = 0
-        self._node_id = node_id
+        self.node_id = node_id
         self._lease_s = lease_s
         self._renewed_at = 0.0
         self._last_claim = 0
@@ -162,7 +162,7 @@ class Spool:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
         return await self.database.write(
-            lambda: nodes.bury_dead(self.epoch, self._node_id, number, self.now())
+            lambda: nodes.bury_dead(self.epoch, self.node_id, number, self.now())
         )
 
     async def end_doubts(self) -> list[str]:
@@ -246,7 +246,7 @@ class Spool:
     async def _register(self) -> None:
         started = time.monotonic()
         self.epoch = await self.database.write(
-            lambda: nodes.register(self._node_id, self.now(), self._lease_s)
+            lambda: nodes.register(self.node_id, self.now(), self._lease_s)
         )
         self._renewed_at = started
 
