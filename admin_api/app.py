@@ -26,6 +26,7 @@ from admin_api import (
     command_log,
     credentials,
     docs_page,
+    download,
     events,
     instance,
     messages,
@@ -57,6 +58,7 @@ ROUTES: tuple[Route, ...] = (
     *credentials.ROUTES,
     *instance.ROUTES,
     *command_log.ROUTES,
+    *download.ROUTES,
 )
 
 KEEP_ALIVE_S = 15
@@ -143,8 +145,8 @@ async def answered(
         if route.access is not Access.OPEN:
             caller = await identify(request.headers, services)
         answer = await guarded(route, obeyed(route, services, request, path, caller))
-        if route.method != "GET":
-            status = answer.status if isinstance(answer, Answer) else 200
+        if route.method not in ("GET", "HEAD"):
+            status = answer.status
             call = call_of(request, path, caller)
             now = services.database.now()
             services.command_log.note(command_log.noted(route, call, status, now))
@@ -211,11 +213,18 @@ async def send(request: Request, stream: Stream) -> None:
     """Send a long answer. An error after its first piece ends the connection, so that the client
     sees that the answer is cut.
     """
-    reply = await request.respond(content_type=stream.content_type)
+    reply = await request.respond(
+        status=stream.status, headers=dict(stream.headers), content_type=stream.content_type
+    )
     try:
         async for piece in stream.pieces:
-            await reply.send(piece)
+            async with asyncio.timeout(IDLE_S):
+                await reply.send(piece)
         await reply.eof()
+    except TimeoutError:
+        # Whoever does not take what is sent would hold a connection for ever.
+        if request.transport is not None:
+            request.transport.abort()  # type: ignore[attr-defined] # Sanic's type lacks it
     except Exception as error:  # noqa: BLE001 - Sanic would end the answer as if it were whole
         maillog.unexpected(f"{request.method} {request.path}", error)
         if request.transport is not None:

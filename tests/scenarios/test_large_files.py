@@ -1,0 +1,183 @@
+"""Files that are too big to travel: warned of, refused, or sent as links."""
+
+import base64
+import re
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from relay.errors import Refused
+from relay.formats.parts import read_tree
+from relay.model import Ingress
+from relay.store.files import FileStore
+from tests.fakes.upstream import FakeUpstream
+from tests.scenarios.conftest import Relay, StartNode
+from tests.waiting import until
+
+BIG, SMALL = b"%PDF-1.7 big\n" * 5000, b"%PDF-1.7 small\n" * 50
+BASE = "https://mail.acme.test"
+
+
+def config(folder: Path, **changes: object) -> dict[str, object]:
+    return {
+        "enabled": True,
+        "max_size_mb": 0.02,
+        "storage_url": f"file://{folder}",
+        "public_base_url": BASE,
+        "action": "rewrite",
+        **changes,
+    }
+
+
+def mail_with(*files: tuple[str, bytes]) -> bytes:
+    message = EmailMessage(policy=policy.SMTP)
+    message["From"], message["To"], message["Subject"] = "a@acme.test", "b@there.test", "files"
+    message.set_content("Hello, here they are.\n")
+    message.add_alternative("<html><body><p>Hello</p></body></html>", subtype="html")
+    for name, data in files:
+        message.add_attachment(data, "application", "pdf", filename=name)
+    return message.as_bytes()
+
+
+def signed(content: bytes) -> bytes:
+    head, _, _ = content.partition(b"Content-Type:")
+    kind = b'Content-Type: multipart/signed; boundary="s"; protocol="application/pgp-signature"'
+    inner = content[len(head) :]
+    end = b"\r\n--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--\r\n"
+    return head + kind + b"\r\n\r\n--s\r\n" + inner + end
+
+
+def untouched(content: bytes) -> list[bytes]:
+    return [content[x.start : x.end] for x in read_tree(content).leaves if not x.is_text]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "files"
+
+
+@pytest.mark.parametrize("ingress", [Ingress.SMTP, Ingress.REST])
+async def test_a_large_file_leaves_as_a_link_and_the_rest_as_it_came(
+    relay: Relay, upstream: FakeUpstream, folder: Path, ingress: Ingress
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    content = mail_with(("big.pdf", BIG), ("small.pdf", SMALL))
+    accepted = await relay.send(content=content, ingress=ingress)
+    await relay.settled(accepted.pk, "sent")
+    (sent,) = upstream.received
+    assert untouched(sent.content) == untouched(content)[1:]
+    link = re.search(rb"big\.pdf \(65\.0 KB\):\r\n(\S+)\r\n", sent.content)
+    assert link
+    assert link[1].startswith(f"{BASE}/download/".encode())
+    (stored,) = folder.glob("acme/*")
+    assert stored.read_bytes() == BIG
+    text, html = (
+        part.get_content()
+        for part in message_from_bytes(sent.content, policy=policy.default).walk()
+        if part.get_content_maintype() == "text"
+    )
+    assert text.startswith("Hello, here they are.")
+    assert f'href="{link[1].decode()}"' in html
+
+
+async def test_what_became_of_the_file_is_told_with_the_message(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    accepted = await relay.send(content=mail_with(("big.pdf", BIG)))
+    await relay.settled(accepted.pk, "sent")
+    (view,) = await relay.node.stores.attachments.views(accepted.pk)
+    assert (view.filename, view.state, view.size_bytes) == ("big.pdf", "linked", len(BIG))
+    assert view.link
+    assert view.link.encode() in upstream.received[0].content
+
+
+async def test_a_signed_mail_is_sent_as_it_is_and_says_so(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    content = signed(mail_with(("big.pdf", BIG)))
+    accepted = await relay.send(content=content)
+    await relay.settled(accepted.pk, "sent")
+    assert upstream.received[0].content.endswith(content)
+    assert not folder.exists()
+    (warned,) = [e for e in await relay.node.stores.messages.events(accepted.pk) if e.kind == "warned"]
+    assert "big.pdf (65.0 KB)" in str(warned.data["reason"])
+    assert "signed" in str(warned.data["reason"])
+
+
+@pytest.mark.parametrize("wrap", [bytes, signed])
+async def test_a_large_file_is_refused_where_its_tenant_wants_none(
+    relay: Relay, upstream: FakeUpstream, folder: Path, wrap: type[bytes]
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder, action="reject"))
+    await relay.account(upstream)
+    with pytest.raises(Refused) as refused:
+        await relay.send(content=wrap(mail_with(("big.pdf", BIG))))
+    assert (refused.value.reason, refused.value.code) == ("too large", 552)
+    several = mail_with(*((f"{n}.pdf", SMALL * 20) for n in range(5)))
+    accepted = await relay.send(content=several)
+    await relay.settled(accepted.pk, "sent")
+
+
+async def test_a_large_file_is_sent_and_warned_of(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder, action="warn"))
+    await relay.account(upstream)
+    content = mail_with(("big.pdf", BIG))
+    accepted = await relay.send(content=content)
+    await relay.settled(accepted.pk, "sent")
+    assert upstream.received[0].content.endswith(content)
+    assert "warned" in await relay.kinds(accepted.pk)
+
+
+async def test_a_mail_waits_while_its_file_cannot_be_stored(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    folder.write_text("in the way")
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    accepted = await relay.send(content=mail_with(("big.pdf", BIG)))
+    view = await relay.settled(accepted.pk, "deferred")
+    assert "cannot be stored" in (view.recipients[0].reply or "")
+    assert not upstream.received
+    folder.unlink()
+    await relay.settled(accepted.pk, "sent")
+    (stored,) = folder.glob("acme/*")
+    assert stored.read_bytes() == BIG
+    assert base64.b64encode(BIG[:57]) not in upstream.received[0].content
+
+
+async def test_files_are_removed_when_they_have_ended(
+    start_node: StartNode, upstream: FakeUpstream, folder: Path
+) -> None:
+    relay = await start_node(**{"large_files.remove_every_s": 0.1})
+    await relay.tenant("acme", large_file_config=config(folder, file_ttl_days=0.5 / 86_400))
+    await relay.account(upstream)
+    accepted = await relay.send(content=mail_with(("big.pdf", BIG)))
+    await relay.settled(accepted.pk, "sent")
+
+    async def gone() -> bool:
+        rows = await relay.node.database.fetch("SELECT id FROM files")
+        return not rows and not list(folder.glob("acme/*"))
+
+    await until(gone)
+    assert await FileStore(relay.node.database).ended(10) == []
+
+
+async def test_the_same_bytes_go_out_again(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    upstream.on["DOT"] = ["451 4.3.0 later"]
+    accepted = await relay.send(content=mail_with(("big.pdf", BIG)))
+    await relay.settled(accepted.pk, "sent")
+    assert len(list(folder.glob("acme/*"))) == 1
+    assert upstream.cut[0].content == upstream.received[0].content
