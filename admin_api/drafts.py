@@ -7,7 +7,7 @@ mail.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import lru_cache
 from hashlib import blake2b
@@ -15,6 +15,7 @@ from hashlib import blake2b
 from pydantic import ValidationError
 
 from admin_api import strict_json
+from admin_api.files import Room, read_files
 from admin_api.schemas.message import HORIZON_S, HeaderValue, Message, RawQuery
 from admin_api.schemas.model import known_fields
 from relay.errors import Refused
@@ -46,6 +47,7 @@ class Desk:
     origin: Origin
     tenant_id: str | None = None
     default_priority: Priority | None = None
+    room: Room = field(default_factory=Room)
 
 
 def submission_of(item: object, desk: Desk) -> Submission:
@@ -103,6 +105,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
     to, cc = _boxes("to", message.to), _boxes("cc", message.cc)
     recipients = _recipients([to, cc, _boxes("bcc", message.bcc)], desk.max_recipients)
     text, html = _bodies(message)
+    files = read_files(message.inline or (), message.attachments or (), desk.room)
     draft = Draft(
         sender=author,
         to=to,
@@ -114,13 +117,17 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         text=text,
         html=html,
         headers=_headers(message.headers),
+        inline=files.inline,
+        attachments=files.attachments,
     )
+    composed = compose(draft)
     return_path = message.return_path
     return Submission(
         tenant_id=str(item["tenant_id"]),
         sender=_envelope_sender("return_path", return_path) if return_path else author.address,
         recipients=recipients,
-        content=compose(draft),
+        content=composed.content,
+        attachments=files.placed(composed.gaps),
         ingress=Ingress.REST,
         origin=desk.origin,
         account_id=message.account_id or None,

@@ -41,10 +41,11 @@ async def show_message(services: Services, call: Call) -> Answer:
     if view is None:
         _missing()
     tenant = await services.directory.tenant(query.tenant_id)
+    files = await services.attachments.views(view.pk)
     attempts = await services.messages.attempts(view.pk)
     events = await services.messages.events(view.pk)
     name = tenant.name if tenant else None
-    full = full_record(view, name, attempts, events, waiting_for(services, view))
+    full = full_record(view, name, files, attempts, events, waiting_for(services, view))
     return Answer(shown(full, omit=_SOMETIMES))
 
 

@@ -3,8 +3,10 @@
 import json
 from collections.abc import Iterable, Sequence
 
+from admin_api.schemas.attachment import AttachmentRecord
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
 from relay.model import FINAL_STATES, State
+from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
 
 # A bounce came back after the upstream had taken it: it was sent all the same.
@@ -44,6 +46,7 @@ def record(
 def full_record(
     view: MessageView,
     tenant_name: str | None,
+    files: Sequence[AttachmentView],
     attempts: Sequence[AttemptView],
     events: Sequence[EventView],
     waiting_for: str | None,
@@ -52,6 +55,7 @@ def full_record(
     return FullRecord.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # as above
         waiting_for=waiting_for,
+        attachments=[_attachment(file) for file in files],
         attempts=[_attempt(attempt) for attempt in attempts],
         events=[_event(event) for event in events],
     )
@@ -117,6 +121,20 @@ def _attempt(view: AttemptView) -> Attempt:
         started_at=view.started_at,
         ended_at=view.ended_at,
         outcomes=list(view.outcomes),
+    )
+
+
+def _attachment(view: AttachmentView) -> AttachmentRecord:
+    return AttachmentRecord.model_construct(
+        filename=view.filename,
+        mime_type=view.mime_type,
+        fetch_mode=view.mode,
+        status=view.state,
+        size_bytes=view.size_bytes,
+        sha256=view.sha256,
+        cache=None if view.got in (None, "given") else "miss" if view.got == "fetched" else "hit",
+        link=view.link,
+        link_expires_ts=_seconds(view.link_expires_at),
     )
 
 

@@ -39,6 +39,7 @@ class ApiSettings:
     max_body_bytes: int = 36_765_440
     max_message_bytes: int = 26_214_400
     max_recipients: int = 1000
+    max_files: int = 100
     max_connections: int = 500
     request_deadline_s: float = 60.0
     instance_name: str = "default"

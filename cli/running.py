@@ -115,6 +115,7 @@ def api_settings(config: Config) -> ApiSettings:
         metrics_token_digest=digest(metrics_token.get_secret_value()) if metrics_token else None,
         max_body_bytes=config.http.max_body_bytes,
         max_message_bytes=config.limits.max_message_bytes,
+        max_files=config.attachments.max_files,
         instance_name=config.name,
         keep_s=config.retention.days * DAY_S,
         sync_interval_s=config.callback.interval_s,
