@@ -8,6 +8,7 @@ RelayError
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
 │   ├── AttachmentUnavailable the source of a file failed for a moment
+│   ├── StorageUnavailable    the storage for large files does not take them, or cannot be reached
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   └── QuotaExceeded         the tenant has too much waiting
 └── Permanent                 the same request will fail again
@@ -51,6 +52,10 @@ class Held(Temporary): ...
 
 
 class QuotaExceeded(Temporary): ...
+
+
+class StorageUnavailable(Temporary):
+    """No file was lost: the mail waits. The text is fit for the client and names no secret."""
 
 
 class AccountFault(Temporary):

@@ -12,6 +12,7 @@ from functools import partial
 
 from relay.errors import NotFound, Temporary
 from relay.store.database import Database, Each, Query, Script
+from relay.store.files import end_files
 from relay.store.outbox import enrol
 from relay.store.retention import DROP_ALL
 
@@ -105,6 +106,7 @@ def drop_portion(tenant_id: str) -> Script[int | None]:
     if (yield Query(LEFT, (tenant_id,))):
         return dropped
     yield from enrol(tenant_id, False)
+    yield from end_files(tenant_id)
     for sql in DROPS:
         yield Query(sql, (tenant_id,))
     return None
