@@ -3,54 +3,17 @@
 import base64
 import re
 from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
 
 from relay.errors import Refused
-from relay.formats.parts import read_tree
 from relay.model import Ingress
 from relay.store.files import FileStore
 from tests.fakes.upstream import FakeUpstream
 from tests.scenarios.conftest import Relay, StartNode
+from tests.scenarios.large_mail import BASE, BIG, SMALL, config, mail_with, signed, untouched
 from tests.waiting import until
-
-BIG, SMALL = b"%PDF-1.7 big\n" * 5000, b"%PDF-1.7 small\n" * 50
-BASE = "https://mail.acme.test"
-
-
-def config(folder: Path, **changes: object) -> dict[str, object]:
-    return {
-        "enabled": True,
-        "max_size_mb": 0.02,
-        "storage_url": f"file://{folder}",
-        "public_base_url": BASE,
-        "action": "rewrite",
-        **changes,
-    }
-
-
-def mail_with(*files: tuple[str, bytes]) -> bytes:
-    message = EmailMessage(policy=policy.SMTP)
-    message["From"], message["To"], message["Subject"] = "a@acme.test", "b@there.test", "files"
-    message.set_content("Hello, here they are.\n")
-    message.add_alternative("<html><body><p>Hello</p></body></html>", subtype="html")
-    for name, data in files:
-        message.add_attachment(data, "application", "pdf", filename=name)
-    return message.as_bytes()
-
-
-def signed(content: bytes) -> bytes:
-    head, _, _ = content.partition(b"Content-Type:")
-    kind = b'Content-Type: multipart/signed; boundary="s"; protocol="application/pgp-signature"'
-    inner = content[len(head) :]
-    end = b"\r\n--s\r\nContent-Type: application/pgp-signature\r\n\r\nx\r\n--s--\r\n"
-    return head + kind + b"\r\n\r\n--s\r\n" + inner + end
-
-
-def untouched(content: bytes) -> list[bytes]:
-    return [content[x.start : x.end] for x in read_tree(content).leaves if not x.is_text]
 
 
 @pytest.fixture
@@ -106,7 +69,9 @@ async def test_a_signed_mail_is_sent_as_it_is_and_says_so(
     await relay.settled(accepted.pk, "sent")
     assert upstream.received[0].content.endswith(content)
     assert not folder.exists()
-    (warned,) = [e for e in await relay.node.stores.messages.events(accepted.pk) if e.kind == "warned"]
+    (warned,) = [
+        e for e in await relay.node.stores.messages.events(accepted.pk) if e.kind == "warned"
+    ]
     assert "big.pdf (65.0 KB)" in str(warned.data["reason"])
     assert "signed" in str(warned.data["reason"])
 
