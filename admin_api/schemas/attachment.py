@@ -21,8 +21,8 @@ class Attachment(Model):
     filename: Annotated[Text, StringConstraints(min_length=1, max_length=1024)]
     """As the reader sees it. `{MD5:…}` in it is taken out, and means the same as `content_md5`."""
     storage_path: str
-    """Where it is: `base64:…`, an `http://` or `https://` URL, `/…` beneath a folder that the
-    operator allowed, or anything else, which the tenant's own server is asked for.
+    """Where it is: `base64:…`, a URL with http or https, `/…` beneath a folder that the operator
+    allowed, or anything else, which the tenant's own server is asked for.
     """
     mime_type: Text | None = None
     """Without it, what the name says."""

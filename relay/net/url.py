@@ -4,6 +4,7 @@ Pure. Names outside ASCII become A-labels, other octets are percent-encoded. A l
 refused: it would end in logs, and says something else to people than to programs.
 """
 
+import re
 from urllib.parse import quote, urlsplit
 
 import httpcore
@@ -12,6 +13,9 @@ import idna
 # What a URL has besides letters and digits (RFC 3986 §2.2); "%" is taken as encoded already.
 MARKS = "/:?&=@!$'()*+,;~-._%[]"
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
+
+# A zone (RFC 6874) means something on one machine only, and nothing else belongs here.
+_HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
 Url = httpcore.URL
 Origin = tuple[bytes, bytes, int]
@@ -28,7 +32,7 @@ def parse(text: str) -> Url:
         host, port = ascii_host(parts.hostname or ""), parts.port
     except (ValueError, UnicodeError):
         raise UnusableUrlError("is no URL") from None
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host):
         raise UnusableUrlError("is no URL with http:// or https://")
     if parts.username is not None or parts.password is not None:
         raise UnusableUrlError("has a login in it")
