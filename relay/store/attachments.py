@@ -31,6 +31,10 @@ UPDATE attachments SET source = NULL, auth = NULL, from_end_bytes = NULL, state 
     size_bytes = $5, sha256 = $6, link = $7, link_expires_at = $8
 WHERE message_pk = $1 AND n = $2
 """
+LINK_FILE = """
+UPDATE attachments SET state = 'linked', link = $3, link_expires_at = $4
+WHERE message_pk = $1 AND n = $2
+"""
 INSERT_TAKEN_OUT = """
 INSERT INTO attachments (message_pk, n, mode, filename, mime_type, disposition, state, got,
     size_bytes, sha256, link, link_expires_at)
@@ -181,10 +185,25 @@ def complete(delivery: Delivery, prepared: Prepared) -> Script[bool]:
     yield Query(COMPLETE, (delivery.pk, True, *shape))
     yield Query(REPLACE_CONTENT, (delivery.pk, prepared.content))
     yield Each(SET_FILE, [done_row(delivery.pk, done) for done in prepared.done])
-    known: Sequence[Row] = yield Query(OF_MESSAGE, (delivery.pk,))
-    numbered = enumerate(prepared.taken_out, max((row["n"] for row in known), default=-1) + 1)
-    yield Each(INSERT_TAKEN_OUT, [taken_out_row(delivery.pk, n, part) for n, part in numbered])
+    yield from note_taken_out(delivery.pk, prepared.taken_out)
     return True
+
+
+def note_taken_out(pk: str, parts: Sequence[TakenOut]) -> Script[None]:
+    """Tell of the parts that became links: some the client had given as files."""
+    if not parts:
+        return
+    known: Sequence[Row] = yield Query(OF_MESSAGE, (pk,))
+    inserted = [(row["n"], row["sha256"]) for row in known if row["state"] == "inserted"]
+    next_n = max((row["n"] for row in known), default=-1) + 1
+    for part in parts:
+        given = next((each for each in inserted if each[1] == part.sha256), None)
+        if given is not None:
+            inserted.remove(given)
+            yield Query(LINK_FILE, (pk, given[0], part.link, part.link_expires_at))
+        else:
+            yield Query(INSERT_TAKEN_OUT, taken_out_row(pk, next_n, part))
+            next_n += 1
 
 
 def done_row(pk: str, done: Done) -> tuple[Value, ...]:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pytest
 from relay.errors import Refused
 from relay.model import Ingress
 from relay.store.files import FileStore
+from tests.fakes.file_server import FileServer, Reply
 from tests.fakes.upstream import FakeUpstream
+from tests.scenarios.attaching import at, contents, given, post, views
 from tests.scenarios.conftest import Relay, StartNode
 from tests.scenarios.large_mail import BASE, BIG, SMALL, config, mail_with, signed, untouched
 from tests.waiting import until
@@ -146,3 +149,67 @@ async def test_the_same_bytes_go_out_again(
     await relay.settled(accepted.pk, "sent")
     assert len(list(folder.glob("acme/*"))) == 1
     assert upstream.cut[0].content == upstream.received[0].content
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FileServer]:
+    async with FileServer(lambda _ask: Reply(BIG)) as server:
+        yield server
+
+
+async def test_fetched_and_given_files_become_links_and_are_told_once(
+    relay: Relay, upstream: FakeUpstream, server: FileServer, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    fetched, small = at(f"{server.url}/a", "fetched.pdf"), given(SMALL, "small.pdf")
+    accepted = await post(relay, fetched, given(BIG + b"!", "given.pdf"), small)
+    await relay.settled(accepted.pk, "sent")
+    (sent,) = upstream.received
+    assert contents(sent) == [SMALL]
+    told = await views(relay, accepted)
+    assert [(view.filename, view.state) for view in told] == [
+        ("fetched.pdf", "linked"),
+        ("given.pdf", "linked"),
+        ("small.pdf", "inserted"),
+    ]
+    for view in told[:2]:
+        assert view.link
+        # The text is ASCII, so it travels as it is.
+        assert view.link.encode() in sent.content
+    assert sorted(path.read_bytes() for path in folder.glob("acme/*")) == [BIG, BIG + b"!"]
+
+
+async def test_a_link_is_found_in_the_mail_as_it_travels_whatever_the_language(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    accepted = await post(relay, given(BIG, "Präsentation.pdf"), text="Grüße aus Köln")
+    await relay.settled(accepted.pk, "sent")
+    (view,) = await views(relay, accepted)
+    assert view.link
+    assert f"\r\n{view.link}\r\n".encode() in upstream.received[0].content
+
+
+async def test_a_file_larger_than_any_mail_goes_as_a_link(
+    start_node: StartNode, upstream: FakeUpstream, server: FileServer, folder: Path
+) -> None:
+    relay = await start_node(**{"limits.max_message_bytes": 30_000})
+    await relay.tenant("acme", large_file_config=config(folder))
+    await relay.account(upstream)
+    accepted = await post(relay, at(f"{server.url}/a", "fetched.pdf"))
+    await relay.settled(accepted.pk, "sent")
+    (stored,) = folder.glob("acme/*")
+    assert stored.read_bytes() == BIG
+
+
+async def test_a_fetched_file_that_is_too_large_fails_the_mail_with_a_reason(
+    relay: Relay, upstream: FakeUpstream, server: FileServer, folder: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(folder, action="reject"))
+    await relay.account(upstream)
+    accepted = await post(relay, at(f"{server.url}/a", "fetched.pdf"))
+    view = await relay.settled(accepted.pk, "failed")
+    assert "too large: fetched.pdf (65.0 KB); the limit is 21.0 KB" in str(view.recipients[0].reply)
+    assert not upstream.received
