@@ -1,15 +1,18 @@
 """Files that are too big to travel: warned of, refused, or sent as links."""
 
+import asyncio
 import base64
 import re
+import smtplib
 from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
 
+from relay.crypto import digest
 from relay.errors import Refused
-from relay.model import Ingress
+from relay.model import Credential, Ingress, SecretKind
 from relay.store.files import FileStore
 from tests.fakes.file_server import FileServer, Reply
 from tests.fakes.upstream import FakeUpstream
@@ -213,3 +216,31 @@ async def test_a_fetched_file_that_is_too_large_fails_the_mail_with_a_reason(
     view = await relay.settled(accepted.pk, "failed")
     assert "too large: fetched.pdf (65.0 KB); the limit is 21.0 KB" in str(view.recipients[0].reply)
     assert not upstream.received
+
+
+async def test_a_mail_by_smtp_is_taken_whole_or_answered_552(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.account(upstream)
+    login = Credential("printer", "acme", SecretKind.SHA256, digest("secret"))
+    await relay.node.stores.credentials.save(login)
+    content = mail_with(("big.pdf", BIG))
+    await relay.tenant("acme", large_file_config=config(folder, action="reject"))
+    code, text = await asyncio.to_thread(submit, relay, content)
+    assert (code, b"5.3.4" in text, b"big.pdf" in text) == (552, True, True)
+    await relay.tenant("acme", large_file_config=config(folder))
+    code, _ = await asyncio.to_thread(submit, relay, content)
+    assert code == 250
+    [sent] = await upstream.wait_for(1)
+    assert f"{BASE}/download/".encode() in sent.content
+    assert untouched(sent.content) == []
+
+
+def submit(relay: Relay, content: bytes) -> tuple[int, bytes]:
+    """Send a mail by SMTP and return the answer to its end; blocks the thread."""
+    _, host, port = relay.node.smtp.addresses[0]
+    with smtplib.SMTP(host, port, timeout=20) as client:
+        client.login("printer", "secret")
+        client.mail("app@acme.test")
+        client.rcpt("bob@there.test")
+        return client.data(content)
