@@ -203,10 +203,14 @@ def _encoded(text: str) -> tuple[bytes, bytes]:
     if len(data) == len(text) and longest_line(data) <= LINE_MAX_OCTETS:
         return b"7bit", data if data.endswith(b"\r\n") else data + b"\r\n"
     if len(text.encode("ascii", "ignore")) * 3 >= len(text) * 2:
-        # binascii takes its soft line ends from the first hard one, so it gets LF only.
-        soft = binascii.b2a_qp(data.replace(b"\r\n", b"\n"))
-        return b"quoted-printable", soft.replace(b"\n", b"\r\n")
+        return b"quoted-printable", quoted_printable(data)
     return b"base64", base64_lines(data)
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """Return it in quoted-printable (RFC 2045 §6.7), its lines ended by CRLF as before."""
+    # binascii takes its soft line ends from the first hard one, so it gets LF only.
+    return binascii.b2a_qp(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
 
 
 def base64_lines(data: bytes) -> bytes:

@@ -13,6 +13,8 @@ _KIND = re.compile(r"\s*([^\s;/]+/[^\s;]+)")
 _PARAMETER = re.compile(r';\s*([^\s=;]{1,60})\s*=\s*(?:"((?:[^"\\]|\\.){0,2000})"|([^\s;"]*))')
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _CONTINUED = re.compile(r"\*(\d{1,2})(\*?)")
+# They turn the direction of text, by which exe.fdp passes for a pdf (Unicode TR 36 §2.10).
+_TURNS = re.compile("[\u202a-\u202e\u2066-\u2069]")
 _TEXT = "text/plain"
 
 
@@ -73,8 +75,9 @@ def file_name(head: Head, kind: str) -> str:
         head, "Content-Type", "name"
     )
     # Many clients use RFC 2047 where RFC 2231 is due.
-    text = without_forbidden(decode_words(given or ""))
-    name = text.replace("\\", "/").rpartition("/")[2].strip(" .")[:NAME_MAX_CHARS]
+    text = _TURNS.sub("", without_forbidden(decode_words(given or "")))
+    name = " ".join(text.replace("\\", "/").rpartition("/")[2].split())
+    name = name[:NAME_MAX_CHARS].strip(" .")
     return name or ("message.eml" if kind.startswith("message/") else "attachment")
 
 

@@ -7,13 +7,12 @@ changes by a byte; a DKIM signature over the body is broken by it, which RFC 637
 treat as none.
 """
 
-import binascii
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.errors import ContentRefused
-from relay.formats.compose import base64_lines
+from relay.formats.compose import base64_lines, quoted_printable
 from relay.formats.headers.head import Head
 from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
 from relay.formats.links import (
@@ -131,10 +130,7 @@ def _encoded(data: bytes, encoding: str) -> tuple[bytes, bytes]:
         return encoding.encode(), data
     if encoding == "base64" or not is_lines:
         return b"base64", base64_lines(data)
-    # binascii takes its soft line ends from the first hard one, so it gets LF only.
-    return b"quoted-printable", binascii.b2a_qp(data.replace(b"\r\n", b"\n")).replace(
-        b"\n", b"\r\n"
-    )
+    return b"quoted-printable", quoted_printable(data)
 
 
 def _encoding_edits(leaf: Leaf, encoding: bytes) -> list[_Edit]:
