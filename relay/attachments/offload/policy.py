@@ -86,6 +86,7 @@ def masked(config: Mapping[str, object]) -> dict[str, object]:
 
 def unmasked(given: Mapping[str, object], stored: Mapping[str, object] | None) -> dict[str, object]:
     """Return a config that was shown and is given back, with the login that it had."""
-    if stored and given.get("storage_url") == masked(stored).get("storage_url"):
-        return {**given, "storage_url": stored.get("storage_url")}
+    url = given.get("storage_url")
+    if stored and url is not None and url == masked(stored).get("storage_url"):
+        return {**given, "storage_url": stored["storage_url"]}
     return dict(given)
