@@ -12,6 +12,7 @@ from functools import partial
 from relay.crypto import Keyring
 from relay.errors import Held
 from relay.model import ContentTraits, Delivery, FetchMode, NewAttachment
+from relay.store import contents
 from relay.store.database import Database, Each, Query, Row, Script, Value
 from relay.store.queue.claim import must_live
 
@@ -25,7 +26,6 @@ UPDATE messages SET is_prepared = $2, size_bytes = $3, has_8bit = $4, has_utf8_h
     longest_line = $6
 WHERE pk = $1
 """
-REPLACE_CONTENT = "UPDATE contents SET body = $2 WHERE message_pk = $1"
 SET_FILE = """
 UPDATE attachments SET source = NULL, auth = NULL, from_end_bytes = NULL, state = $3, got = $4,
     size_bytes = $5, sha256 = $6, link = $7, link_expires_at = $8
@@ -183,7 +183,7 @@ def complete(delivery: Delivery, prepared: Prepared) -> Script[bool]:
     size_bytes = len(prepared.content)
     shape = (size_bytes, traits.has_8bit, traits.has_utf8_headers, traits.longest_line)
     yield Query(COMPLETE, (delivery.pk, True, *shape))
-    yield Query(REPLACE_CONTENT, (delivery.pk, prepared.content))
+    yield from contents.replace(delivery.pk, prepared.content)
     yield Each(SET_FILE, [done_row(delivery.pk, done) for done in prepared.done])
     yield from note_taken_out(delivery.pk, prepared.taken_out)
     return True

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.model import new_pk
+from relay.store.contents import DROP_PARTS
 from relay.store.database import Database, Each, Query, Row, Script
 from relay.store.queue.accept import (
     DROP_ATTACHMENTS,
@@ -45,6 +46,7 @@ DROP_ALL = (
     DROP_ATTEMPTS,
     DROP_ATTACHMENTS,
     DROP_CONTENT,
+    DROP_PARTS,
     DROP_RECIPIENTS,
     DROP_MESSAGE,
 )
@@ -122,7 +124,8 @@ def forget_messages(rule: Rule, after: str) -> Script[Walk]:
         yield Each(sql, keys)
     if rule.content_before is not None:
         kept = yield Query(KEPT_CONTENT, (ended, rule.content_before))
-        yield Each(DROP_CONTENT, [(row["pk"],) for row in kept])
+        for sql in (DROP_CONTENT, DROP_PARTS):
+            yield Each(sql, [(row["pk"],) for row in kept])
     return Walk(len(keys), following)
 
 

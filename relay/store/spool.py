@@ -14,11 +14,10 @@ from typing import Any, Protocol
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
-from relay.store import nodes
+from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.queue.accept import Accepted, Arrival
 from relay.store.queue.claim import (
-    CONTENT,
     BeginRequest,
     ClaimRequest,
     begin,
@@ -175,8 +174,7 @@ class Spool:
         return lanes
 
     async def content(self, pk: str) -> bytes | None:
-        rows = await self.database.fetch(CONTENT, pk)
-        return bytes(rows[0]["body"]) if rows else None
+        return await contents.read(self.database, pk)
 
     async def _submit(self, mails: Sequence[NewMail], once: Once | None = None) -> Answers | Repeat:
         number = self.next_claim()

@@ -1,4 +1,12 @@
--- Files that go with a mail: where each comes from, and what became of it.
+-- Files that go with a mail: where each comes from, and what became of it. Big mails in parts.
+
+-- What of a content is over 1 MB, in pieces of 1 MB; contents has the first.
+CREATE TABLE content_parts (
+    message_pk TEXT NOT NULL,
+    n BIGINT NOT NULL,
+    body BYTEA NOT NULL,
+    PRIMARY KEY (message_pk, n)
+);
 
 -- False while something is still to be fetched or taken out; the first attempt makes it true.
 ALTER TABLE messages ADD COLUMN is_prepared BOOLEAN NOT NULL DEFAULT TRUE;

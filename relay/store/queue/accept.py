@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from relay.errors import OverQuota, Refused
 from relay.model import NewAttachment, NewMail, State
-from relay.store import limits
+from relay.store import contents, limits
+from relay.store.contents import DROP_PARTS
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.queue.gates import Gate, read_gates
 
@@ -36,7 +37,6 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
     $21, $22, $23,
     $24, $25, $26, $27)
 """
-INSERT_CONTENT = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
     owner, claim, attempts,
@@ -217,7 +217,7 @@ def read_earlier(mails: Sequence[NewMail]) -> Script[dict[Key, Earlier]]:
 def remove(pks: Sequence[str]) -> Script[None]:
     """Take out what is replaced; its events stay, as the history of its pk."""
     keys = [(pk,) for pk in sorted(set(pks))]
-    for sql in (DROP_RECIPIENTS, DROP_ATTACHMENTS, DROP_CONTENT, DROP_MESSAGE):
+    for sql in (DROP_RECIPIENTS, DROP_ATTACHMENTS, DROP_CONTENT, DROP_PARTS, DROP_MESSAGE):
         if keys:
             yield Each(sql, keys)
 
@@ -226,7 +226,7 @@ def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
     if not stored:
         return
     yield Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored])
-    yield Each(INSERT_CONTENT, [(answer.pk, a.mail.content) for a, answer in stored])
+    yield from contents.insert([(answer.pk, a.mail.content) for a, answer in stored])
     yield Each(
         INSERT_RECIPIENT,
         [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],

@@ -50,7 +50,6 @@ GIVE_UP = """
 UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL
 WHERE state = 'sending' AND owner = $1 AND claim = $2 AND begun_at IS NULL RETURNING lane
 """
-CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
 # What a command took away since the claim is not in the answer.
 BEGIN = """
 UPDATE recipients SET begun_at = $1

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
+from relay.store.contents import DROP_ORPHANED_PARTS, PART_BYTES
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.claim import must_live
 from relay.store.queue.gates import Gate, read_gates
@@ -176,9 +177,12 @@ def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]
     yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)])
     finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
     yield Each(FINISH, [row for row in finished if row[1]])
-    dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
+    dropped = [i.delivery for i in items if final_count(i) and not i.keeps_content]
     if dropped:
-        yield Each(DROP_CONTENT, dropped)
+        yield Each(DROP_CONTENT, [(delivery.pk,) for delivery in dropped])
+    in_parts = [(delivery.pk,) for delivery in dropped if delivery.size_bytes > PART_BYTES]
+    if in_parts:
+        yield Each(DROP_ORPHANED_PARTS, in_parts)
 
 
 def seqs_needed(items: Sequence[Settlement | Release]) -> int:
