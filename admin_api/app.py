@@ -218,13 +218,8 @@ async def send(request: Request, stream: Stream) -> None:
     )
     try:
         async for piece in stream.pieces:
-            async with asyncio.timeout(IDLE_S):
-                await reply.send(piece)
+            await reply.send(piece)
         await reply.eof()
-    except TimeoutError:
-        # Whoever does not take what is sent would hold a connection for ever.
-        if request.transport is not None:
-            request.transport.abort()  # type: ignore[attr-defined] # Sanic's type lacks it
     except Exception as error:  # noqa: BLE001 - Sanic would end the answer as if it were whole
         maillog.unexpected(f"{request.method} {request.path}", error)
         if request.transport is not None:

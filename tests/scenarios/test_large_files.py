@@ -244,3 +244,19 @@ def submit(relay: Relay, content: bytes) -> tuple[int, bytes]:
         client.mail("app@acme.test")
         client.rcpt("bob@there.test")
         return client.data(content)
+
+
+async def test_a_mail_whose_parts_cannot_be_told_is_sent_as_it_is_or_refused(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    await relay.account(upstream)
+    head = b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
+    content = head + b"--b\r\n\r\nx\r\n" * 3000 + b"--b--\r\n"
+    await relay.tenant("acme", large_file_config=config(folder))
+    accepted = await relay.send(content=content)
+    await relay.settled(accepted.pk, "sent")
+    assert upstream.received[0].content.endswith(content)
+    assert "warned" in await relay.kinds(accepted.pk)
+    await relay.tenant("acme", large_file_config=config(folder, action="reject"))
+    with pytest.raises(Refused, match="too many parts"):
+        await relay.send(content=content)

@@ -293,11 +293,16 @@ class TestBounds:
         with pytest.raises(ContentRefused):
             read_tree(mail(multipart("mixed", [b"\r\nx"] * 3000)))
 
+    @pytest.mark.parametrize("boundary", ["", "; boundary=b2", '; boundary="'])
+    def test_a_multipart_that_cannot_be_parted_is_one_leaf(self, boundary: str) -> None:
+        (leaf,) = read_tree(mail(entity(f"Content-Type: multipart/mixed{boundary}", b"x"))).leaves
+        assert leaf.kind == "multipart/mixed"
+
     @given(st.binary(max_size=500))
     def test_nothing_that_comes_in_raises_anything_else(self, body: bytes) -> None:
-        content = b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n--b\r\n' + body
-        read_tree(content)
-        read_tree(body)
+        head = b'Content-Type: multipart/mixed; boundary="b"\r\n\r\n'
+        for content in (body, head + body, head + b"--b\r\n" + body):
+            read_tree(content)
 
 
 @pytest.mark.parametrize(

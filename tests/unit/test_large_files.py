@@ -91,6 +91,13 @@ def test_nothing_is_large_unless_it_is_wanted(config: dict[str, object] | None) 
     assert policy_of(Tenant("acme", "Acme", large_file_config=config)) is None
 
 
+def test_a_config_that_cannot_work_keeps_large_files_waiting_and_no_others() -> None:
+    config: dict[str, object] = {"enabled": True, "action": "rewrite", "storage_url": "ftp://x"}
+    policy = policy_of(Tenant("acme", "Acme", large_file_config=config))
+    assert policy
+    assert (policy.action, policy.place, policy.max_bytes) == (Action.REWRITE, None, 10 * MB)
+
+
 def test_what_was_shown_gets_its_login_back_only_for_the_same_place() -> None:
     stored: dict[str, object] = {"enabled": True, "storage_url": "s3://k:sesame@bkt/x"}
     shown = masked(stored)

@@ -36,7 +36,14 @@ class Policy:
 def policy_of(tenant: Tenant) -> Policy | None:
     """Return what a tenant wants, None where large files are as others."""
     config = tenant.large_file_config
-    return read_policy(config) if config and config.get("enabled") else None
+    if not config or not config.get("enabled"):
+        return None
+    try:
+        return read_policy(config)
+    except ValueError:
+        # It came by another way than the API, which refuses it. Without a place large files wait,
+        # with that as the reason, until it is set right.
+        return Policy(Action.REWRITE, DEFAULT_SIZE_MB * MB)
 
 
 def read_policy(config: Mapping[str, object]) -> Policy:

@@ -33,7 +33,6 @@ _SEALED_KINDS = {
     "application/x-pkcs7-mime": "it is signed or encrypted",
 }
 _ARMOR = b"-----BEGIN PGP "  # RFC 9580 §6.2
-_AFTER_BOUNDARY = re.compile(rb"(--)?[ \t]*(?=\r\n|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +146,12 @@ class _Walk:
         if not boundary:
             return []
         found, closed_at = _delimiters(self.content, boundary, body_at, place.end)
-        if found and place.depth == MAX_DEPTH:
+        if not found:
+            return []
+        if place.depth == MAX_DEPTH:
             raise _too_much()
         branch = len(self.children)
-        self.children += [len(found)] if found else []
+        self.children.append(len(found))
         default = _MESSAGE if kind == "multipart/digest" else _TEXT
         ends = [start for start, _ in found[1:]] + [closed_at]
         return [
@@ -179,17 +180,15 @@ def _delimiters(
     """Return for each part where its delimiter starts, with the line end before it, and where the
     part does; and where the last one ends (RFC 2046 §5.1.1).
     """
-    mark = f"\r\n--{boundary.rstrip()}".encode()
+    mark = re.escape(boundary.rstrip()).encode()
+    line = re.compile(rb"\r\n--%b(--)?[ \t]*(?=\r\n|\Z)" % mark)
     found: list[tuple[int, int]] = []
     # The line end before the first delimiter may be that of the header.
-    at = content.find(mark, max(0, start - 2), end)
-    while at >= 0:
-        line = _AFTER_BOUNDARY.match(content, at + len(mark), end)
-        if line and line[1]:
-            return found, max(at, start)
-        if line:
-            found.append((max(at, start), line.end() + 2))
+    for delimiter in line.finditer(content, max(0, start - 2), end):
+        at = max(delimiter.start(), start)
+        if delimiter[1]:
+            return found, at
+        found.append((at, delimiter.end() + 2))
         if len(found) > MAX_PARTS:
             raise _too_much()
-        at = content.find(mark, line.end() if line else at + 2, end)
     return found, end
