@@ -10,7 +10,7 @@ import pytest
 from tests.fakes.upstream import FakeUpstream
 from tests.peers.clouds import BUCKET, Azurite, Cloud, Moto
 from tests.scenarios.conftest import Relay
-from tests.scenarios.large_mail import BIG, SMALL, config, mail_with, untouched
+from tests.scenarios.large_mail import BIG, SMALL, config, mail_with, served, untouched
 
 HUGE = bytes(range(256)) * 50_000
 
@@ -75,6 +75,21 @@ async def test_a_mail_waits_until_its_storage_is_back(
     await relay.settled(accepted.pk, "sent", timeout_s=60)
     link = link_in(upstream.received[0].content, "big.pdf")
     assert httpx.get(link, trust_env=False).content == BIG
+
+
+async def test_a_link_that_lasts_longer_than_a_cloud_signs_for_leads_there_by_us(
+    relay: Relay, upstream: FakeUpstream, cloud: Cloud
+) -> None:
+    async with served(relay) as url, httpx.AsyncClient(trust_env=False) as client:
+        changes = {"public_base_url": url, "file_ttl_days": 30}
+        await set_up(relay, upstream, cloud.storage_url, **changes)
+        accepted = await relay.send(content=mail_with(("big.pdf", BIG)))
+        await relay.settled(accepted.pk, "sent", timeout_s=30)
+        link = link_in(upstream.received[0].content, "big.pdf")
+        assert link.startswith(f"{url}/download/")
+        answer = await client.get(link, follow_redirects=True)
+        assert (answer.status_code, answer.content) == (200, BIG)
+        assert [hop.status_code for hop in answer.history] == [302]
 
 
 @pytest.mark.peers("moto")

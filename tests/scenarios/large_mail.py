@@ -1,10 +1,17 @@
 """Mail with large files, and what a tenant may want done with it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
 
+from admin_api.app import build_app
+from admin_api.server import HttpServer
+from admin_api.uncut import Uncut
+from cli.running import services
 from relay.formats.parts import read_tree
+from tests.scenarios.conftest import Relay
 
 BIG, SMALL = b"%PDF-1.7 big\n" * 5000, b"%PDF-1.7 small\n" * 50
 BASE = "https://mail.acme.test"
@@ -41,3 +48,14 @@ def signed(content: bytes) -> bytes:
 
 def untouched(content: bytes) -> list[bytes]:
     return [content[x.start : x.end] for x in read_tree(content).leaves if not x.is_text]
+
+
+@asynccontextmanager
+async def served(relay: Relay) -> AsyncIterator[str]:
+    """Serve the REST API of a relay; gives its URL."""
+    uncut = Uncut()
+    server = HttpServer(build_app(services(relay.node, uncut)), uncut)
+    await server.start("127.0.0.1", 0)
+    host, port = server.address
+    yield f"http://{host}:{port}"
+    await server.stop(2)

@@ -8,17 +8,28 @@ from collections.abc import AsyncIterator
 from email import message_from_bytes, policy
 from pathlib import Path
 
+import httpx
 import pytest
 
 from relay.crypto import digest
 from relay.errors import Refused
 from relay.model import Credential, Ingress, SecretKind
+from relay.store.destroy import destroy
 from relay.store.files import FileStore
 from tests.fakes.file_server import FileServer, Reply
 from tests.fakes.upstream import FakeUpstream
 from tests.scenarios.attaching import at, contents, given, post, views
 from tests.scenarios.conftest import Relay, StartNode
-from tests.scenarios.large_mail import BASE, BIG, SMALL, config, mail_with, signed, untouched
+from tests.scenarios.large_mail import (
+    BASE,
+    BIG,
+    SMALL,
+    config,
+    mail_with,
+    served,
+    signed,
+    untouched,
+)
 from tests.waiting import until
 
 
@@ -50,6 +61,23 @@ async def test_a_large_file_leaves_as_a_link_and_the_rest_as_it_came(
     )
     assert text.startswith("Hello, here they are.")
     assert f'href="{link[1].decode()}"' in html
+
+
+async def test_whoever_has_the_link_gets_the_file_until_it_has_ended(
+    relay: Relay, upstream: FakeUpstream, folder: Path
+) -> None:
+    async with served(relay) as url, httpx.AsyncClient(trust_env=False) as client:
+        await relay.tenant("acme", large_file_config=config(folder, public_base_url=f"{url}/"))
+        await relay.account(upstream)
+        accepted = await post(relay, given(BIG, "Übersicht.pdf"))
+        await relay.settled(accepted.pk, "sent")
+        (view,) = await views(relay, accepted)
+        assert view.link
+        answer = await client.get(view.link)
+        assert (answer.status_code, answer.content) == (200, BIG)
+        assert answer.headers["content-type"] == "application/pdf"
+        await destroy(relay.node.database, "acme")
+        assert (await client.get(view.link)).status_code == 410
 
 
 async def test_what_became_of_the_file_is_told_with_the_message(
