@@ -1,5 +1,6 @@
 """POST /commands/add-messages: up to a thousand mails in one transaction, each judged alone."""
 
+import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +8,7 @@ from dataclasses import dataclass, replace
 from admin_api import strict_json
 from admin_api.auth import Caller
 from admin_api.drafts import MESSAGE_FIELDS, Desk, priority_of, submission_of
+from admin_api.files import Room, encoded_chars
 from admin_api.idempotency import ONCE, give, keyed, repeat
 from admin_api.problems import Answer, Problem, invalid
 from admin_api.rejections import ALREADY_SENT, INVALID, rejection_of, tell_of
@@ -24,7 +26,8 @@ MOST_MESSAGES = 1000
 QUOTA = "quota exceeded"
 
 _CALL_FIELDS = known_fields(AddMessages)
-_NOT_YET = ("attachments", "inline")
+# Above this, decoding files would hold up the loop.
+THREAD_CHARS = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,6 @@ async def add_messages(services: Services, call: Call) -> Answer:
     value = call.read_object()
     items = _items(value)
     check_tenants(items, call.caller)
-    check_attachments(items)
     warnings = warnings_of(value, items)
     key = await keyed(services, call)
     if isinstance(key, Answer):
@@ -60,7 +62,7 @@ class Adding:
 
     async def run(self, key: Once | None) -> Answer:
         """Give what can be given to the door, and tell what became of each item, in order."""
-        judged = [_judged(item, self.desk) for item in self.items]
+        judged = [await _judged(item, self.desk) for item in self.items]
         submissions = [item for item in judged if isinstance(item, Submission)]
 
         def outcomes(answers: Answers) -> list[Outcome]:
@@ -123,15 +125,6 @@ def check_tenants(items: Iterable[object], caller: Caller) -> None:
             caller.check(item["tenant_id"])
 
 
-def check_attachments(items: Sequence[object]) -> None:
-    """Raise 422 for what cannot be sent yet: leaving it out of the mail would be worse."""
-    for place, item in enumerate(items):
-        if isinstance(item, dict):
-            for name in _NOT_YET:
-                if item.get(name):
-                    raise invalid("body", "not available yet", "messages", place, name)
-
-
 def desk_of(services: Services, call: Call, default_priority: object = None) -> Desk:
     if not isinstance(default_priority, int | str | None):
         raise invalid("body", "a number or a label is expected", "default_priority")
@@ -142,6 +135,7 @@ def desk_of(services: Services, call: Call, default_priority: object = None) -> 
     return Desk(
         host_name=services.settings.host_name,
         max_recipients=services.settings.max_recipients,
+        room=Room(services.settings.max_files, services.settings.max_message_bytes),
         now=services.database.now(),
         origin=Origin(protocol="HTTP", ip=call.peer_ip),
         tenant_id=call.caller.tenant_id,
@@ -167,8 +161,10 @@ def _items(value: dict[str, object]) -> list[object]:
     return items
 
 
-def _judged(item: object, desk: Desk) -> Submission | Refused:
+async def _judged(item: object, desk: Desk) -> Submission | Refused:
     try:
+        if isinstance(item, dict) and encoded_chars(item) > THREAD_CHARS:
+            return await asyncio.to_thread(submission_of, item, desk)
         return submission_of(item, desk)
     except Refused as refused:
         return refused

@@ -26,6 +26,7 @@ from admin_api import (
     command_log,
     credentials,
     docs_page,
+    download,
     events,
     instance,
     messages,
@@ -61,6 +62,7 @@ ROUTES: tuple[Route, ...] = (
     *suppressions.ROUTES,
     *instance.ROUTES,
     *command_log.ROUTES,
+    *download.ROUTES,
 )
 
 KEEP_ALIVE_S = 15
@@ -147,8 +149,8 @@ async def answered(
         if route.access is not Access.OPEN:
             caller = await identify(request.headers, services)
         answer = await guarded(route, obeyed(route, services, request, path, caller))
-        if route.method != "GET":
-            status = answer.status if isinstance(answer, Answer) else 200
+        if route.method not in ("GET", "HEAD"):
+            status = answer.status
             call = call_of(request, path, caller)
             now = services.database.now()
             services.command_log.note(command_log.noted(route, call, status, now))
@@ -215,7 +217,9 @@ async def send(request: Request, stream: Stream) -> None:
     """Send a long answer. An error after its first piece ends the connection, so that the client
     sees that the answer is cut.
     """
-    reply = await request.respond(content_type=stream.content_type)
+    reply = await request.respond(
+        status=stream.status, headers=dict(stream.headers), content_type=stream.content_type
+    )
     try:
         async for piece in stream.pieces:
             await reply.send(piece)

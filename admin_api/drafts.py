@@ -7,12 +7,13 @@ mail.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 
 from pydantic import ValidationError
 
 from admin_api import strict_json
+from admin_api.files import Room, read_files
 from admin_api.schemas.message import HeaderValue, Message, RawQuery
 from admin_api.schemas.model import HORIZON_S, known_fields
 from relay.errors import Refused
@@ -44,6 +45,7 @@ class Desk:
     origin: Origin
     tenant_id: str | None = None
     default_priority: Priority | None = None
+    room: Room = field(default_factory=Room)
 
 
 def submission_of(item: object, desk: Desk) -> Submission:
@@ -102,6 +104,7 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
     to, cc = _boxes("to", message.to), _boxes("cc", message.cc)
     recipients = _recipients([to, cc, _boxes("bcc", message.bcc)], desk.max_recipients)
     text, html = _bodies(message)
+    files = read_files(message.inline or (), message.attachments or (), desk.room)
     draft = Draft(
         sender=author,
         to=to,
@@ -113,14 +116,18 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         text=text,
         html=html,
         headers=_headers(message.headers),
+        inline=files.inline,
+        attachments=files.attachments,
     )
+    composed = compose(draft)
     return_path = message.return_path
     return Submission(
         tenant_id=str(item["tenant_id"]),
         sender=_envelope_sender("return_path", return_path) if return_path else author.address,
         keeps_sender=bool(return_path),
         recipients=recipients,
-        content=compose(draft),
+        content=composed.content,
+        attachments=files.placed(composed.gaps),
         ingress=Ingress.REST,
         origin=desk.origin,
         account_id=message.account_id or None,

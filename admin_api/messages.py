@@ -45,6 +45,7 @@ async def show_message(services: Services, call: Call) -> Answer:
         await services.messages.attempts(view.pk),
         await services.messages.events(view.pk),
         await services.receipts.of(view.tenant_id, view.pk),
+        await services.attachments.views(view.pk),
         waiting_for(services, view),
     )
     full = full_record(view, tenant.name if tenant else None, story)

@@ -4,9 +4,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from admin_api.schemas.attachment import AttachmentRecord
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
 from admin_api.schemas.receipt import ReceiptRecord
 from relay.model import FINAL_STATES, State
+from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
 from relay.store.receipts import ReceiptView
 
@@ -21,6 +23,7 @@ class Story:
     attempts: Sequence[AttemptView]
     events: Sequence[EventView]
     receipts: Sequence[ReceiptView]
+    files: Sequence[AttachmentView]
     waiting_for: str | None
 
 
@@ -59,6 +62,7 @@ def full_record(view: MessageView, tenant_name: str | None, story: Story) -> Ful
     return FullRecord.model_construct(
         **_values(view, tenant_name),  # type: ignore[arg-type] # as above
         waiting_for=story.waiting_for,
+        attachments=[_attachment(file) for file in story.files],
         attempts=[_attempt(attempt) for attempt in story.attempts],
         events=[_event(event) for event in story.events],
         receipts=[receipt_record(receipt) for receipt in story.receipts],
@@ -146,6 +150,20 @@ def _attempt(view: AttemptView) -> Attempt:
         started_at=view.started_at,
         ended_at=view.ended_at,
         outcomes=list(view.outcomes),
+    )
+
+
+def _attachment(view: AttachmentView) -> AttachmentRecord:
+    return AttachmentRecord.model_construct(
+        filename=view.filename,
+        mime_type=view.mime_type,
+        fetch_mode=view.mode,
+        status=view.state,
+        size_bytes=view.size_bytes,
+        sha256=view.sha256,
+        cache=None if view.got in (None, "given") else "miss" if view.got == "fetched" else "hit",
+        link=view.link,
+        link_expires_ts=_seconds(view.link_expires_at),
     )
 
 

@@ -102,6 +102,8 @@ class Stream:
 
     pieces: AsyncIterator[bytes]
     content_type: str = _JSON
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 Handler = Callable[[Services, Call], Awaitable[Answer | Stream]]

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.uncut import Uncut
+from relay.attachments.offload.depot import Depot
+from relay.attachments.offload.tickets import Tickets
 from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.batches import BatchStore
 from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
@@ -40,6 +43,7 @@ class ApiSettings:
     max_body_bytes: int = 36_765_440
     max_message_bytes: int = 26_214_400
     max_recipients: int = 1000
+    max_files: int = 100
     max_connections: int = 500
     request_deadline_s: float = 60.0
     instance_name: str = "default"
@@ -75,6 +79,7 @@ class Services:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    attachments: AttachmentStore
     batches: BatchStore
     orders: OrderStore
     command_log: CommandLog
@@ -94,3 +99,5 @@ class Services:
     readiness: Readiness
     gauges: QueueGauges
     uncut: Uncut
+    depot: Depot
+    tickets: Tickets

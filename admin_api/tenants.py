@@ -25,6 +25,7 @@ from admin_api.schemas.tenant import (
     TenantSync,
 )
 from admin_api.services import Services
+from relay.attachments.offload.policy import masked, unmasked
 from relay.errors import NotFound
 from relay.model import Tenant
 from relay.store.destroy import StillSending, belongings, destroy
@@ -38,7 +39,11 @@ _KNOWN = frozenset(field.name for field in fields(Tenant))
 
 async def save_tenant(services: Services, call: Call) -> Answer:
     given, warnings = call.read_body(TenantInput)
-    tenant = changed(Tenant(given.id, given.id), given, set(TenantFields.model_fields))
+    stored = await services.tenants.find(given.id)
+    # What is replaced, too, may be given back as it was shown.
+    config = stored.large_file_config if stored else None
+    blank = Tenant(given.id, given.id, large_file_config=config)
+    tenant = changed(blank, given, set(TenantFields.model_fields))
     key = await services.tenants.open(tenant)
     return Answer(shown(TenantMade(api_key=key, warnings=warnings), omit=_SOMETIMES))
 
@@ -83,7 +88,11 @@ async def change_tenant(services: Services, call: Call) -> Answer:
     given, warnings = call.read_body(TenantChange)
     if given.model_fields_set & _OPERATORS:
         call.caller.require_admin()
-    await services.tenants.save(changed(tenant, given, given.model_fields_set))
+    after = changed(tenant, given, given.model_fields_set)
+    # It may be a folder of this machine, and a cloud is asked with the operator's own login.
+    if storage_of(after) not in (None, storage_of(tenant)):
+        call.caller.require_admin()
+    await services.tenants.save(after)
     return Answer(shown(Ok(warnings=warnings), omit=_SOMETIMES))
 
 
@@ -148,8 +157,13 @@ def changed(tenant: Tenant, given: TenantFields, names: set[str]) -> Tenant:
     if given.rate_limits is not None and "rate_limits" in values:
         values["rate_limits"] = given.rate_limits.model_dump(exclude_none=True)
     if given.large_file_config is not None and "large_file_config" in values:
-        values["large_file_config"] = given.large_file_config.model_dump(exclude_unset=True)
+        config = given.large_file_config.model_dump(exclude_unset=True)
+        values["large_file_config"] = unmasked(config, tenant.large_file_config)
     return replace(tenant, **values)
+
+
+def storage_of(tenant: Tenant) -> object:
+    return (tenant.large_file_config or {}).get("storage_url")
 
 
 def output_of(tenant: Tenant) -> TenantOutput:
@@ -157,6 +171,7 @@ def output_of(tenant: Tenant) -> TenantOutput:
     values["suspended_batches"] = list(tenant.suspended_batches)
     auth = tenant.client_auth
     values["client_auth"] = auth and ShownAuth(method=auth["method"], user=auth.get("user"))
+    values["large_file_config"] = tenant.large_file_config and masked(tenant.large_file_config)
     return TenantOutput.model_construct(**values)
 
 

@@ -86,6 +86,7 @@ def services(node: Node, uncut: Uncut) -> Services:
         accounts=node.stores.accounts,
         credentials=node.stores.credentials,
         messages=node.stores.messages,
+        attachments=node.stores.attachments,
         batches=node.stores.batches,
         orders=node.orders,
         command_log=node.stores.command_log,
@@ -105,6 +106,8 @@ def services(node: Node, uncut: Uncut) -> Services:
         readiness=Readiness(node.database, node.door.check_disk),
         gauges=QueueGauges(node.database, node.stores.events, node.metrics),
         uncut=uncut,
+        depot=node.large_files.depot,
+        tickets=node.large_files.tickets,
     )
 
 
@@ -116,6 +119,7 @@ def api_settings(config: Config) -> ApiSettings:
         metrics_token_digest=digest(metrics_token.get_secret_value()) if metrics_token else None,
         max_body_bytes=config.http.max_body_bytes,
         max_message_bytes=config.limits.max_message_bytes,
+        max_files=config.attachments.max_files,
         instance_name=config.name,
         keep_s=config.retention.days * DAY_S,
         sync_interval_s=config.callback.interval_s,

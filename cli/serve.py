@@ -13,6 +13,7 @@ import uvloop
 from cli.running import running, until_told_to_stop
 from cli.workers import supervise
 from relay import maillog
+from relay.app.memory import return_big_buffers
 from relay.config import Config, ensure_secrets
 
 COLLECT_AFTER = 20_000
@@ -50,6 +51,7 @@ def serve(
     given = {"smtp.listen": smtp_listen, "http.listen": http_listen, "workers": workers}
     config = load(home, name, given)
     configure_log(config)
+    return_big_buffers()
     if config.workers > 1:
         sys.exit(supervise(config.workers, lambda: uvloop.run(run(config))))
     uvloop.run(run(config))

@@ -7,6 +7,8 @@ RelayError
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
+│   ├── AttachmentUnavailable the source of a file failed for a moment
+│   ├── StorageUnavailable    the storage for large files does not take them, or cannot be reached
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   ├── MailboxFault          the mailbox cannot be read now: no route, TLS, login, what it answers
 │   └── QuotaExceeded         the tenant has too much waiting
@@ -16,6 +18,7 @@ RelayError
     ├── StoreLocked           another process owns this embedded database
     ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
     ├── Unreadable            a mail that cannot be read in bounded time and memory
+    ├── AttachmentGone        the source of a file does not have it, or may not be asked for it
     ├── SecretDamaged         a sealed value does not open with any key that we have
     ├── Refused               the mail or its sender is refused by a rule
     │   ├── ContentRefused    its bytes break RFC 5321 or 5322
@@ -53,6 +56,10 @@ class Held(Temporary): ...
 class QuotaExceeded(Temporary): ...
 
 
+class StorageUnavailable(Temporary):
+    """No file was lost: the mail waits. The text is fit for the client and names no secret."""
+
+
 class AccountFault(Temporary):
     """The account, not the mail, is at fault; no mail was offered.
 
@@ -69,7 +76,15 @@ class AccountFault(Temporary):
 class MailboxFault(Temporary): ...
 
 
+class AttachmentUnavailable(Temporary):
+    """The text is fit for the client: it names no address and repeats nothing that was answered."""
+
+
 class Permanent(RelayError): ...
+
+
+class AttachmentGone(Permanent):
+    """The text is fit for the client, as above."""
 
 
 class ConfigError(Permanent): ...

@@ -271,6 +271,53 @@ def pec_timeout(pk: str, *, tenant: str, account: str) -> None:
     _log.warning("pec_timeout", id=pk, tenant=tenant, account=account)
 
 
+# Its files are fetched.
+
+
+def attachment_got(
+    pk: str, *, tenant: str, n: int, mode: str, how: str, size_bytes: int, duration_s: float
+) -> None:
+    """Say that file number `n` is there; `how` is fetched, or the tier of the cache."""
+    _log.info(
+        "attachment_got",
+        id=pk,
+        tenant=tenant,
+        n=n,
+        mode=mode,
+        how=how,
+        size_bytes=size_bytes,
+        duration_s=round(duration_s, 4),
+    )
+
+
+def attachment_failed(pk: str, *, tenant: str, n: int, mode: str, reason: str, detail: str) -> None:
+    """Say that a file could not be got; `detail` is what the client is not told."""
+    _log.warning(
+        "attachment_failed",
+        id=pk,
+        tenant=tenant,
+        n=n,
+        mode=mode,
+        reason=reason,
+        detail=_without_login(detail) or None,
+    )
+
+
+def attachment_differs(tenant: str, *, filename: str) -> None:
+    """Say that a file has another MD5 than its client declared: it is sent, and not cached."""
+    _log.warning("attachment_differs", tenant=tenant, filename=filename)
+
+
+def warned(pk: str, *, tenant: str, reason: str) -> None:
+    """Say that a mail is sent though something about it is not as its tenant wants it."""
+    _log.warning("warned", id=pk, tenant=tenant, reason=reason)
+
+
+def storage_trouble(storage: str, error: str) -> None:
+    """Say that a storage for large files does not work; `storage` is its URL without secrets."""
+    _log.warning("storage_trouble", storage=storage, error=_without_login(error))
+
+
 # It is reported.
 
 

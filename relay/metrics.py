@@ -132,6 +132,10 @@ class Metrics:
         self._mailbox_failures = self._counts(
             "mailbox_failures_total", "Times a mailbox could not be read", by_account
         )
+        self._cache_hits = self._counts("cache_hits_total", "Files found in the cache", ("tier",))
+        self._cache_misses = self._counts(
+            "cache_misses_total", "Files not found in the cache", ("tier",)
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -145,6 +149,9 @@ class Metrics:
         )
         self._latency_s = self._histogram(
             "delivery_latency_seconds", "From acceptance, or when it was due, to sent", _LATENCY_S
+        )
+        self._fetch_s = self._histogram(
+            "attachment_fetch_seconds", "Time to fetch one file from its source", _ATTEMPT_S
         )
         self._commit_s = self._histogram("commit_seconds", "Time of one commit", _COMMIT_S)
         self._commit_batch = self._histogram(
@@ -219,6 +226,12 @@ class Metrics:
     def commit(self, duration_s: float, batch_size: int) -> None:
         self._commit_s.observe(duration_s)
         self._commit_batch.observe(batch_size)
+
+    def attachment_fetched(self, duration_s: float) -> None:
+        self._fetch_s.observe(duration_s)
+
+    def cache_asked(self, tier: str, is_hit: bool) -> None:
+        (self._cache_hits if is_hit else self._cache_misses).add(tier)
 
     def auth_failed(self) -> None:
         self._auth_failures.inc()

@@ -114,7 +114,7 @@ class Tenant:
     client_auth: dict[str, str] | None = field(default=None, repr=False)
     callback_secret: str | None = field(default=None, repr=False)
     rate_limits: dict[str, int] | None = None
-    large_file_config: dict[str, object] | None = None
+    large_file_config: dict[str, object] | None = field(default=None, repr=False)
     keep_content_days: float | None = None
     bounce_return_path: str | None = None
     dsn: DsnWish | None = None
@@ -238,6 +238,36 @@ class ContentTraits:
     longest_line: int = 0
 
 
+class FetchMode(StrEnum):
+    """How a file of a mail is got."""
+
+    BASE64 = "base64"
+    HTTP_URL = "http_url"
+    FILESYSTEM = "filesystem"
+    ENDPOINT = "endpoint"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttachment:
+    """A file of a new mail. `source` is None where the content has it already; then `size_bytes` is
+    known. While it is missing, `from_end_bytes` of the content follow its place. `auth` is a login
+    as JSON, sealed. `md5` is what the client says it is (hex).
+    """
+
+    n: int
+    mode: FetchMode
+    filename: str
+    mime_type: str
+    disposition: str
+    content_id: str | None = None
+    source: str | None = None
+    auth: str | None = field(default=None, repr=False)
+    md5: str | None = None
+    from_end_bytes: int | None = None
+    size_bytes: int | None = None
+    sha256: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class NewMail:
     """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
@@ -245,7 +275,8 @@ class NewMail:
     `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may
     carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
     in listings. `keeps_sender`: no return address of ours takes the place of its sender.
-    `takes_suppressed`: it is stored even where none of its recipients is written to.
+    `takes_suppressed`: it is stored even where none of its recipients is written to. `is_prepared`
+    is False where the content is not yet what will be sent.
     """
 
     pk: str
@@ -271,6 +302,8 @@ class NewMail:
     id_given: bool = True
     keeps_sender: bool = False
     takes_suppressed: bool = False
+    attachments: tuple[NewAttachment, ...] = ()
+    is_prepared: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +323,7 @@ class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
     `epoch` is the fence of the lease. `content` is None where the body was left in the store
-    (`store.queue.content` brings it).
+    (`store.queue.content` brings it). `is_prepared` is False where it is not yet what will be sent.
     """
 
     epoch: int
@@ -313,6 +346,7 @@ class Delivery:
     batch_code: str | None = None
     metadata: str | None = None
     keeps_sender: bool = False
+    is_prepared: bool = True
     content: bytes | None = field(default=None, repr=False)
     ingress: Ingress = Ingress.REST
 
@@ -322,9 +356,9 @@ class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 
     `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000
-    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot; or relay,
-    where this relay itself refused. `is_untold`: the upstream took it but will not report its
-    delivery, which the sender asked for (RFC 3461 §5.2.2).
+    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot; or what
+    went wrong before: relay, where this relay itself refused, or attachments. `is_untold`: the
+    upstream took it but will not report its delivery, which the sender asked for (RFC 3461 §5.2.2).
     """
 
     n: int

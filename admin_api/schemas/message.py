@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
+from admin_api.schemas.attachment import Attachment, AttachmentRecord, InlineImage
 from admin_api.schemas.model import (
     HORIZON_S,
     Attempts,
@@ -67,10 +68,8 @@ class Message(Model):
     Return-Path, DKIM-Signature, MIME-Version, Content-*, Resent-* and X-Pillarbox-*.
     """
     message_id: Text | None = None
-    attachments: list[dict[str, object]] | None = Field(default=None, max_length=0)
-    """Not available yet: a call with attachments is refused."""
-    inline: list[dict[str, object]] | None = Field(default=None, max_length=0)
-    """Not available yet: a call with inline images is refused."""
+    attachments: list[Attachment] | None = None
+    inline: list[InlineImage] | None = None
     priority: Whole | Text | None = None
     """0 `immediate`, 1 `high`, 2 `medium`, 3 `low`; number or label."""
     deferred_ts: Annotated[Number, Field(ge=0)] | None = None
@@ -213,6 +212,7 @@ class Attempt(Model):
 
 class FullRecord(Record):
     waiting_for: str | None
+    attachments: list[AttachmentRecord]
     attempts: list[Attempt]
     events: list[Event]
     receipts: list[ReceiptRecord]

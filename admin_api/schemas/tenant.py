@@ -22,6 +22,7 @@ from admin_api.schemas.model import (
     Whole,
 )
 from admin_api.schemas.suppression import BounceReturnPath, SuppressionSetting
+from relay.attachments.offload.policy import read_policy
 from relay.model import DsnWish
 
 LIVE_SECRETS = 2
@@ -86,12 +87,28 @@ class RateLimits(Model):
 
 
 class LargeFileConfig(Model):
+    """What to do with files that are larger than `max_size_mb` (10)."""
+
     enabled: Flag | None = None
-    max_size_mb: Annotated[Whole | Number, Field(gt=0)] | None = None
-    storage_url: Text | None = None
-    public_base_url: Text | None = None
-    file_ttl_days: Annotated[Whole | Number, Field(gt=0)] | None = None
+    max_size_mb: Annotated[Whole | Number, Field(gt=0, le=1_000_000)] | None = None
+    storage_url: Annotated[str, Field(max_length=8192)] | None = None
+    """Where to put them: `s3://bucket/folder`, `gs://…`, `az://…` or `file:///folder`. A login in
+    it is never shown. Only the admin may set another.
+    """
+    public_base_url: Url | None = None
+    """Where people reach this relay: links to `file://`, and links that last longer than a cloud
+    signs for, begin with it.
+    """
+    file_ttl_days: Annotated[Whole | Number, Field(gt=0, le=36_500)] | None = None
+    """How long they are kept (30)."""
     action: Literal["warn", "reject", "rewrite"] | None = None
+    """`warn` sends the mail and notes it, `reject` refuses it, `rewrite` sends links instead."""
+
+    @model_validator(mode="after")
+    def _can_work(self) -> Self:
+        if self.enabled or self.storage_url:
+            read_policy(self.model_dump(exclude_none=True))
+        return self
 
 
 class TenantSettings(Model):

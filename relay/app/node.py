@@ -7,7 +7,9 @@ import time
 from importlib.metadata import version
 
 from relay import maillog
+from relay.app.files import open_files
 from relay.app.mailboxes import build_poller, remembered_s
+from relay.app.offload import open_large_files
 from relay.app.place import Place, take_place
 from relay.app.settings import (
     call_settings,
@@ -23,6 +25,7 @@ from relay.app.settings import (
     smtp_settings,
 )
 from relay.app.stores import open_database, open_stores
+from relay.budget import Budget
 from relay.config import Config
 from relay.crypto import Keyring
 from relay.dispatch.deliver import Deliverer
@@ -81,12 +84,27 @@ class Node:
             on_notice=self._on_notice,
         )
         self.door = Door(
-            self.spool, self.stores.directory, self.metrics, disk_of(config), door_settings(config)
+            self.spool,
+            self.stores.directory,
+            self.stores.attachments,
+            self.metrics,
+            disk_of(config),
+            door_settings(config),
         )
         self.orders = OrderStore(self.spool)
         self._place = place
         self._pool = Pool(pool_settings(config))
         self.verifier = Verifier(pool_settings(config))
+        self._budget = Budget(config.dispatch.large_bytes)
+        self.large_files = open_large_files(config, database, self.stores, keyring)
+        self._files = open_files(
+            config,
+            self.stores,
+            self.spool,
+            self.large_files.offload,
+            self._budget,
+            self.metrics,
+        )
         self._build_dispatch()
         self._reporter = Reporter(
             self.spool,
@@ -114,10 +132,13 @@ class Node:
             self.stores.instance,
             self._keyring.derived(verp.PURPOSE)[0],
         )
-        deliverer = Deliverer(self.spool, self._pool, returns, self.config.upstream.max_recipients)
+        deliverer = Deliverer(
+            self.spool, self._pool, returns, self._budget, self.config.upstream.max_recipients
+        )
         self.dispatcher = Dispatcher(
             self.spool,
             ways,
+            self._files.preparer,
             deliverer,
             settler,
             results,
@@ -150,6 +171,7 @@ class Node:
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
             Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
+            Errand(self.config.large_files.remove_every_s, self.large_files.remove_ended),
         ]
         if self.config.dsn.delay_warning_s:
             by, patient = postmaster(self.config), patience(self.config)
@@ -205,6 +227,7 @@ class Node:
             group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
             group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
+        await self._files.close()
         await self._write_log()
         await self.spool.close()
         await self.close()

@@ -3,7 +3,10 @@
 import time
 from importlib.metadata import version
 
+from relay.attachments.cache import CacheSettings
+from relay.attachments.sources.http import Pace
 from relay.config import Config
+from relay.config.values import IpNetwork
 from relay.dispatch.loop import DispatchSettings
 from relay.dispatch.pool import PoolSettings
 from relay.dispatch.retry import RetryPolicy
@@ -12,7 +15,7 @@ from relay.ingress.accept import DoorSettings
 from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpSettings
-from relay.reports.guard import Reach
+from relay.net.guard import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
 from relay.store.delays import Patience
@@ -87,17 +90,23 @@ def pool_settings(config: Config) -> PoolSettings:
     )
 
 
-def call_settings(config: Config) -> CallSettings:
+def reach(config: Config, *networks: IpNetwork) -> Reach:
+    """Allow private networks to be called, and loopback where nobody else reaches this node."""
     listens = (config.http.listen, *config.smtp.listen, *config.smtp.tls_listen)
+    return Reach(networks, loopback=all(listen.is_loopback for listen in listens))
+
+
+def user_agent() -> str:
+    return f"Pillarbox/{version('pillarbox')}"
+
+
+def call_settings(config: Config) -> CallSettings:
     return CallSettings(
-        reach=Reach(
-            networks=config.callback.allowed_networks,
-            loopback=all(listen.is_loopback for listen in listens),
-        ),
+        reach=reach(config, *config.callback.allowed_networks),
         timeout_s=config.callback.timeout_s,
         max_answer_bytes=config.callback.max_answer_bytes,
         max_connections=config.callback.concurrency,
-        user_agent=f"Pillarbox/{version('pillarbox')}",
+        user_agent=user_agent(),
     )
 
 
@@ -123,6 +132,22 @@ def postmaster(config: Config) -> Postmaster:
 
 def patience(config: Config) -> Patience:
     return Patience(config.dsn.delay_warning_s, config.retry.lifetime_s)
+
+
+def cache_settings(config: Config) -> CacheSettings:
+    cache = config.cache
+    return CacheSettings(
+        memory_bytes=cache.memory_bytes,
+        memory_age_s=cache.memory_age_s,
+        memory_file_bytes=cache.memory_file_bytes,
+        disk_bytes=cache.disk_bytes,
+        disk_age_s=cache.disk_age_s,
+    )
+
+
+def pace(config: Config) -> Pace:
+    attachments = config.attachments
+    return Pace(attachments.timeout_s, attachments.min_rate_bytes_s, attachments.min_rate_grace_s)
 
 
 def dispatch_settings(config: Config) -> DispatchSettings:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from relay.config import Config
 from relay.crypto import Keyring
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.batches import BatchStore
 from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
@@ -52,6 +53,7 @@ class Stores:
     accounts: AccountStore
     credentials: CredentialStore
     messages: MessageStore
+    attachments: AttachmentStore
     batches: BatchStore
     retention: RetentionStore
     suppressions: SuppressionStore
@@ -75,6 +77,7 @@ def open_stores(database: Database, keyring: Keyring) -> Stores:
         accounts,
         credentials,
         MessageStore(database),
+        AttachmentStore(database, keyring),
         BatchStore(database),
         RetentionStore(database),
         SuppressionStore(database),

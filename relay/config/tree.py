@@ -30,6 +30,7 @@ from relay.config.values import (
     LookDays,
     Networks,
     ReportCount,
+    Roots,
     Seconds,
     SecondsOrZero,
     Share,
@@ -150,6 +151,8 @@ class Dispatch(Section):
     """Deliveries at once in one node."""
     memory_bytes: Count = 67108864
     """Content that deliveries of one node may hold in memory."""
+    large_bytes: Count = 134217728
+    """The same for content over 256 KB, read when it is its turn; half of it for one account."""
     handover_messages: Size = 2000
     """Mail that goes from acceptance to delivery in memory, without being read back; 0: none."""
     poll_s: Seconds = 1.0
@@ -251,6 +254,51 @@ class Pec(Section):
     """How long after certified mail was sent a missing acceptance is told as pec_timeout."""
 
 
+class Attachments(Section):
+    roots: Roots = {}
+    """Folders whose files a tenant may send: {acme = ["/srv/acme"]}; of "*", every tenant."""
+    allowed_networks: Networks = ()
+    """Private networks that files may come from; loopback may while the node listens on it only."""
+    timeout_s: Seconds = 120
+    """Longest time that one file may take."""
+    min_rate_bytes_s: Size = 10000
+    """Slowest pace at which a server may send a file, checked after the grace; 0: any."""
+    min_rate_grace_s: SecondsOrZero = 10
+    """Time before the pace of a file is checked."""
+    concurrency: Count = 20
+    """Files that one node fetches at once."""
+    concurrency_per_tenant: Count = 5
+    """The same for one tenant."""
+    max_files: Count = 100
+    """Files of one message, inline images among them."""
+
+
+class LargeFiles(Section):
+    max_bytes: Count = 1073741824
+    """Largest file that is taken to become a link, where a tenant wants that (rewrite)."""
+    timeout_s: Seconds = 60
+    """Longest wait for a storage, besides the time that a file needs at the slowest pace."""
+    min_rate_bytes_s: Count = 100000
+    """Slowest pace at which a storage takes a file."""
+    concurrency: Count = 4
+    """Files that one node stores at once; each takes up to 10 MB of memory."""
+    remove_every_s: Seconds = 300
+    """How often to remove files that have ended, 100 at a time."""
+
+
+class Cache(Section):
+    memory_bytes: Size = 52428800
+    """Memory for small files that were fetched and have a declared MD5; 0: none."""
+    memory_age_s: Seconds = 300
+    """How long they are kept."""
+    memory_file_bytes: Size = 102400
+    """Up to this size a file is kept in memory, above it on disk."""
+    disk_bytes: Size = 524288000
+    """Disk for such files; 0: none."""
+    disk_age_s: Seconds = 3600
+    """How long they are kept; what was on disk when a node starts is not used again."""
+
+
 class Retention(Section):
     days: Days = 7
     """Days that a message is kept after its end, once that is reported or nobody is called."""
@@ -289,5 +337,8 @@ class Tree(Section):
     callback: Callback
     mailboxes: Mailboxes
     pec: Pec
+    attachments: Attachments
+    cache: Cache
+    large_files: LargeFiles
     retention: Retention
     log: Log

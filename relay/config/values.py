@@ -9,6 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -174,6 +175,24 @@ def _network(value: object) -> IpNetwork:
     return ipaddress.ip_network(value)
 
 
+def _roots(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    found: dict[str, list[str]] = {}
+    for part in _split(value) or ():  # type: ignore[attr-defined] # text becomes a tuple
+        tenant_id, equals, folder = part.partition("=")
+        if not equals:
+            raise ValueError("must be tenant=/folder, several with commas")
+        found.setdefault(tenant_id.strip(), []).append(folder.strip())
+    return found
+
+
+def _check_root(path: Path) -> Path:
+    if not path.is_absolute() or ".." in path.parts:
+        raise ValueError("each folder must be an absolute path")
+    return path
+
+
 def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
         raise ValueError("must be the first and the longest wait, in this order")
@@ -197,6 +216,8 @@ ListenAddress = Annotated[Listen, PlainValidator(_listen), PlainSerializer(str)]
 Network = Annotated[IpNetwork, PlainValidator(_network), PlainSerializer(str)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
 ListenAddresses = Annotated[tuple[ListenAddress, ...], BeforeValidator(_split)]
+Root = Annotated[Path, AfterValidator(_check_root), PlainSerializer(str)]
+Roots = Annotated[dict[str, tuple[Root, ...]], BeforeValidator(_roots)]
 HostName = Annotated[str, AfterValidator(_check_host_name)]
 InstanceName = Annotated[str, AfterValidator(_check_instance_name)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from relay.budget import Budget
 from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
 from relay.dispatch.return_path import ReturnPaths
@@ -37,11 +38,21 @@ class LimitReached(Temporary):
 
 
 class Deliverer:
-    def __init__(self, spool: Spool, pool: Pool, returns: ReturnPaths, max_recipients: int) -> None:
-        """`max_recipients` is how many are offered in one transaction."""
+    def __init__(
+        self,
+        spool: Spool,
+        pool: Pool,
+        returns: ReturnPaths,
+        budget: Budget,
+        max_recipients: int,
+    ) -> None:
+        """`budget` bounds the content that is read from the store; `max_recipients` is how many are
+        offered in one transaction.
+        """
         self._spool = spool
         self._pool = pool
         self._returns = returns
+        self._budget = budget
         self._max_recipients = max_recipients
 
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
@@ -53,7 +64,16 @@ class Deliverer:
         if account.kind is AccountKind.CAPTURE:
             await begin()
             return tuple(captured(pending) for pending in delivery.pending)
-        content = await self._content(delivery)
+        if delivery.content is not None:
+            return await self._deliver(delivery, account, delivery.content, begin)
+        # What is too big to come with the claim is in memory only while it is sent.
+        async with self._budget.hold(delivery.lane, delivery.size_bytes):
+            content = await self._spool.content(delivery.pk)
+            return await self._deliver(delivery, account, content, begin)
+
+    async def _deliver(
+        self, delivery: Delivery, account: Account, content: bytes | None, begin: BeforeData
+    ) -> tuple[Outcome, ...]:
         if content is None:
             return failed(delivery, ContentRefused("the content of this mail is gone", code=554))
         try:
@@ -63,11 +83,6 @@ class Deliverer:
             return await self._offer_all(delivery, account, content, begin)
         except ContentRefused as refused:
             return failed(delivery, refused)
-
-    async def _content(self, delivery: Delivery) -> bytes | None:
-        if delivery.content is not None:
-            return delivery.content
-        return await self._spool.content(delivery.pk)
 
     async def _offer_all(
         self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
@@ -207,6 +222,6 @@ def captured(pending: Pending) -> Outcome:
     )
 
 
-def deferred(delivery: Delivery, reply: str) -> Sequence[Outcome]:
-    """Return the outcome of an attempt that failed inside this relay."""
-    return [Outcome(p.n, Verdict.DEFERRED, 0, None, reply, "connect") for p in delivery.pending]
+def deferred(delivery: Delivery, reply: str, phase: str) -> Sequence[Outcome]:
+    """Return the outcome of an attempt that failed before the upstream was asked."""
+    return [Outcome(p.n, Verdict.DEFERRED, 0, None, reply, phase) for p in delivery.pending]

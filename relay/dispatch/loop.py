@@ -15,14 +15,26 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from relay import maillog
+from relay.attachments.prepare import Preparer
 from relay.dispatch.couriers import Couriers
 from relay.dispatch.deliver import Deliverer, LimitReached, deferred
 from relay.dispatch.health import Health
+from relay.dispatch.holdings import Holdings, held_bytes
 from relay.dispatch.outlet import Outlet
+from relay.dispatch.preparing import Preparing
 from relay.dispatch.results import Results
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
-from relay.errors import AccountFault, Fenced, Held, RelayError, Temporary
+from relay.errors import (
+    AccountFault,
+    AttachmentGone,
+    AttachmentUnavailable,
+    Fenced,
+    Held,
+    RelayError,
+    StorageUnavailable,
+    Temporary,
+)
 from relay.metrics import Metrics
 from relay.model import Delivery, LimitBehavior
 from relay.store import limits
@@ -32,6 +44,8 @@ CLAIMS_AT_ONCE = 100
 AFTER_TROUBLE_S = 1.0
 # RFC 3463 §3.5: mail system congestion.
 CONGESTED = "5.4.5"
+# RFC 4468 §5: message content not available.
+NOT_AVAILABLE = "5.6.6"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +70,7 @@ class Dispatcher:
         self,
         spool: Spool,
         ways: Ways,
+        preparer: Preparer,
         deliverer: Deliverer,
         settler: Settler,
         results: Results,
@@ -75,13 +90,12 @@ class Dispatcher:
         self._ready: dict[str, None] = {}
         self._wakened = asyncio.Event()
         self._couriers = Couriers(self._carry, self._weight, settings.max_deliveries, clock)
+        self._preparing = Preparing(spool, preparer, self._prepared, self._troubled)
         self._task: asyncio.Task[None] | None = None
-        self._held_messages = 0
-        self._held_bytes = 0
+        self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
         self._is_stopping = False
 
     # The Taker: called by the spool, never waits.
-
     def reserve(self, lane: str, size_bytes: int) -> bool:
         # What waits in the store was there before: a newcomer does not pass it.
         if lane in self._due or not self._settings.hands_over or not self._has_room():
@@ -89,7 +103,7 @@ class Dispatcher:
         outlet = self._ways.open_outlet(lane)
         if outlet is None or outlet.account.is_limited:
             return False
-        self._hold(size_bytes)
+        self._holdings.hold(size_bytes)
         return True
 
     def cancel(self, lane: str, size_bytes: int) -> None:
@@ -110,7 +124,6 @@ class Dispatcher:
         self._wakened.set()
 
     # Life.
-
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
 
@@ -123,6 +136,7 @@ class Dispatcher:
         for outlet in self._ways.outlets:
             self._give_back(outlet.empty())
         await self._couriers.stop(budget_s)
+        await self._preparing.stop()
         try:
             async with asyncio.timeout(max(1.0, budget_s)):
                 await self._settler.drained()
@@ -170,7 +184,6 @@ class Dispatcher:
         return sorted(self._due)
 
     # Claiming: from the store into memory.
-
     async def _run(self) -> None:
         while True:
             await self._wakened.wait()
@@ -219,7 +232,7 @@ class Dispatcher:
             self.notice([lane])
             return
         for delivery in deliveries:
-            self._hold(held_bytes(delivery))
+            self._holdings.hold(held_bytes(delivery))
             self._push(outlet, delivery)
         if sum(len(d.pending) for d in deliveries) >= most:
             self._due.add(lane)
@@ -235,10 +248,9 @@ class Dispatcher:
         free, free_at = await self._spool.database.write(lambda: limits.standing(account, now))
         if free_at is not None:
             self._close_until(outlet, free_at)
-        return min(most, free - outlet.waiting - outlet.active)
+        return min(most, free - outlet.waiting - outlet.preparing - outlet.active)
 
     # Carrying: from memory to the upstream.
-
     def _push(self, outlet: Outlet, delivery: Delivery) -> None:
         outlet.push(delivery)
         self._couriers.call(outlet)
@@ -250,8 +262,12 @@ class Dispatcher:
         if outlet.is_low:
             self._want_more(outlet)
         try:
-            if not self._is_over(delivery):
+            if self._is_over(delivery):
+                return
+            if delivery.is_prepared:
                 await self._deliver(outlet, delivery)
+            else:
+                self._preparing.start(outlet, delivery)
         finally:
             self._let_go(held_bytes(delivery))
 
@@ -267,26 +283,48 @@ class Dispatcher:
         account, started_at = outlet.account, self._spool.now()
         try:
             outcomes = await self._deliverer.deliver(delivery, account)
-        except Held:
-            # Somebody took it back; were it in part only, the rest is given back too.
-            self._give_back([delivery])
-        except AccountFault as fault:
-            self._rest(outlet, fault, delivery)
-        except LimitReached as reached:
-            self._limit(outlet, reached, delivery)
-        except Fenced:
-            maillog.fenced(delivery.pk, tenant=delivery.tenant_id)
-        except RelayError as error:
-            maillog.store_trouble(error)
-            self._give_back([delivery])
-            await asyncio.sleep(AFTER_TROUBLE_S)
         except Exception as error:  # noqa: BLE001 - one mail's fault must not stop the others
-            maillog.unexpected("deliver", error)
-            fault_of_ours = deferred(delivery, "a fault inside the relay")
-            self._results.attempted(account, delivery, fault_of_ours, started_at)
+            await self._troubled(outlet, delivery, error, started_at)
         else:
             self._recover(outlet)
             self._results.attempted(account, delivery, outcomes, started_at)
+
+    def _prepared(self, outlet: Outlet, delivery: Delivery) -> None:
+        """Let a mail that is complete now stand in line with the others."""
+        if outlet.is_open(self._clock()) and not self._is_stopping:
+            self._holdings.hold(held_bytes(delivery))
+            self._push(outlet, delivery)
+        else:
+            self._give_back([delivery])
+
+    async def _troubled(
+        self, outlet: Outlet, delivery: Delivery, error: Exception, started_at: float
+    ) -> None:
+        """Settle a mail of which nobody was taken."""
+        account = outlet.account
+        match error:
+            case Held():
+                # Somebody took it back; were it in part only, the rest is given back too.
+                self._give_back([delivery])
+            case AccountFault():
+                self._rest(outlet, error, delivery)
+            case LimitReached():
+                self._limit(outlet, error, delivery)
+            case Fenced():
+                maillog.fenced(delivery.pk, tenant=delivery.tenant_id)
+            case AttachmentUnavailable() | StorageUnavailable():
+                outcomes = deferred(delivery, str(error), "attachments")
+                self._results.attempted(account, delivery, outcomes, started_at)
+            case AttachmentGone():
+                self._results.failed(delivery, account.id, str(error), NOT_AVAILABLE)
+            case RelayError():
+                maillog.store_trouble(error)
+                self._give_back([delivery])
+                await asyncio.sleep(AFTER_TROUBLE_S)
+            case _:
+                maillog.unexpected("deliver", error)
+                outcomes = deferred(delivery, "a fault inside the relay", "connect")
+                self._results.attempted(account, delivery, outcomes, started_at)
 
     def _is_over(self, delivery: Delivery) -> bool:
         """Settle mail that is not to be sent any more: it is too old, or was suspended since it was
@@ -301,7 +339,6 @@ class Dispatcher:
         return False
 
     # An account that cannot be used, or not now.
-
     def _rest(self, outlet: Outlet, fault: AccountFault, delivery: Delivery) -> None:
         now = self._clock()
         reason = f"{fault.phase}: {fault}"
@@ -353,26 +390,10 @@ class Dispatcher:
         self._results.given_back(deliveries)
         self._due.update(delivery.lane for delivery in deliveries)
 
-    # What is held in memory.
-
     def _has_room(self) -> bool:
-        return (
-            not self._is_stopping
-            and self._settler.is_clear
-            and self._held_messages < self._settings.memory_messages
-            and self._held_bytes < self._settings.memory_bytes
-        )
-
-    def _hold(self, size_bytes: int) -> None:
-        self._held_messages += 1
-        self._held_bytes += size_bytes
+        return self._holdings.has_room and self._settler.is_clear and not self._is_stopping
 
     def _let_go(self, size_bytes: int) -> None:
-        self._held_messages -= 1
-        self._held_bytes -= size_bytes
+        self._holdings.let_go(size_bytes)
         if self._ready:
             self._wakened.set()
-
-
-def held_bytes(delivery: Delivery) -> int:
-    return 0 if delivery.content is None else len(delivery.content)

@@ -14,15 +14,21 @@ from relay.model import Account, Delivery
 # So many mails wait in memory for each connection: enough to keep it busy while the next claim is
 # made.
 AHEAD = 8
+# So many mails may be made complete at once: little of each is in memory, and what is complete
+# already must not wait for them.
+MOST_PREPARING = 500
 
 
 @dataclass(slots=True, eq=False)
 class Outlet:
-    """`active` couriers carry its mail; `full_until` is when its rate limit has room again."""
+    """`active` couriers carry its mail; `preparing` mails are made complete first; `full_until` is
+    when its rate limit has room again.
+    """
 
     account: Account
     health: Health = field(default_factory=Health)
     active: int = 0
+    preparing: int = 0
     full_until: float = 0.0
     lanes: set[str] = field(default_factory=set)
     _waiting: list[tuple[int, str, int, Delivery]] = field(default_factory=list)
@@ -74,6 +80,8 @@ class Outlet:
         if not self.is_open(now):
             return 0
         most = self.account.batch_size or self._target
+        if self.preparing >= MOST_PREPARING:
+            return 0
         return max(
             0, min(most, self._target - self.waiting - (self.active if self._target == 1 else 0))
         )

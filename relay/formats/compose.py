@@ -4,6 +4,9 @@ Written by hand, not by `email`: ten times faster, and every octet of the header
 ASCII travels readable. Bcc is never written. Values are checked here again, and the finished
 header is counted: a field more than was asked for means that something broke out of its line, and
 refuses the mail.
+
+A file whose bytes are still to come is left out, and its place is told as a distance from the end:
+that stays true when fields are put in front. `insertion` puts it in.
 """
 
 import binascii
@@ -29,6 +32,7 @@ from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
 _HEAD_MAX_BYTES = 8 * 1024 * 1024  # ours: a thousand recipients in To are legitimate
 FILENAME_MAX_OCTETS = 255
 _BASE64_LINE = 76
+_BASE64_BLOCK_BYTES = 57 * 1024  # whole lines
 _MIME_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
 _MSG_ID = re.compile(r"<[!-;=?-~]{1,900}>")
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,900}")
@@ -37,11 +41,11 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """`content_id` has no angle brackets."""
+    """`content_id` has no angle brackets; `data` is None while it is still to come."""
 
     filename: str
     mime_type: str
-    data: bytes
+    data: bytes | None
     content_id: str | None = None
 
 
@@ -64,21 +68,43 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """Where a file is missing: so many bytes follow its place. `n` counts the inline files first,
+    then the attachments.
+    """
+
+    n: int
+    from_end_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A mail, and what it lacks in the order of its places."""
+
+    content: bytes
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class _Entity:
-    """A part of the body: its header fields, without line ends, and its content."""
+    """A part of the body: its header fields, without line ends, and its content; None is missing
+    as a whole. `gaps` count from the end of the content.
+    """
 
     fields: tuple[bytes, ...]
-    body: bytes
+    body: bytes | None
+    gaps: tuple[Gap, ...] = ()
+    n: int = 0
 
 
-def compose(draft: Draft) -> bytes:
+def compose(draft: Draft) -> Composed:
     """Return the mail, its lines ended by CRLF. Raises Refused with a text that names the field."""
     check_headers(draft.headers)
     body = _body(draft)
     fields = [*_head_fields(draft), b"MIME-Version: 1.0", *body.fields]
     head = b"".join([field + b"\r\n" for field in fields])
     _verify(head, len(fields))
-    return b"".join((head, b"\r\n", body.body))
+    return Composed(b"".join((head, b"\r\n", body.body or b"")), body.gaps)
 
 
 def _verify(head: bytes, expected: int) -> None:
@@ -133,11 +159,12 @@ def _mailbox_runs(box: Mailbox, comma: str, *, raw_utf8: bool) -> list[Run]:
 def _body(draft: Draft) -> _Entity:
     entity = _written_text(draft)
     if draft.inline:
-        parts = [entity, *(_file(file, "inline") for file in draft.inline)]
-        entity = _multipart("related", parts, draft.message_id)
+        files = [_file(file, "inline", n) for n, file in enumerate(draft.inline)]
+        entity = _multipart("related", [entity, *files], draft.message_id)
     if draft.attachments:
-        parts = [entity, *(_file(file, "attachment") for file in draft.attachments)]
-        entity = _multipart("mixed", parts, draft.message_id)
+        first = len(draft.inline)
+        files = [_file(file, "attachment", n) for n, file in enumerate(draft.attachments, first)]
+        entity = _multipart("mixed", [entity, *files], draft.message_id)
     return entity
 
 
@@ -176,20 +203,36 @@ def _encoded(text: str) -> tuple[bytes, bytes]:
     if len(data) == len(text) and longest_line(data) <= LINE_MAX_OCTETS:
         return b"7bit", data if data.endswith(b"\r\n") else data + b"\r\n"
     if len(text.encode("ascii", "ignore")) * 3 >= len(text) * 2:
-        # binascii takes its soft line ends from the first hard one, so it gets LF only.
-        soft = binascii.b2a_qp(data.replace(b"\r\n", b"\n"))
-        return b"quoted-printable", soft.replace(b"\n", b"\r\n")
+        return b"quoted-printable", quoted_printable(data)
     return b"base64", base64_lines(data)
+
+
+def quoted_printable(data: bytes) -> bytes:
+    """Return it in quoted-printable (RFC 2045 §6.7), its lines ended by CRLF as before."""
+    # binascii takes its soft line ends from the first hard one, so it gets LF only.
+    return binascii.b2a_qp(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
 
 
 def base64_lines(data: bytes) -> bytes:
     """Return it in base64, in lines of 76 (RFC 2045 §6.8), each with its CRLF."""
+    # In blocks: a line is an object, and all of a big file's together outweigh the file.
+    blocks = range(0, len(data), _BASE64_BLOCK_BYTES)
+    return b"".join([_base64_block(data[at : at + _BASE64_BLOCK_BYTES]) for at in blocks])
+
+
+def _base64_block(data: bytes) -> bytes:
     encoded = binascii.b2a_base64(data, newline=False)
     lines = [encoded[at : at + _BASE64_LINE] for at in range(0, len(encoded), _BASE64_LINE)]
     return b"\r\n".join([*lines, b""])
 
 
-def _file(file: Attachment, disposition: str) -> _Entity:
+def _file(file: Attachment, disposition: str, n: int) -> _Entity:
+    body = None if file.data is None else base64_lines(file.data)
+    return _Entity(file_fields(file, disposition), body, n=n)
+
+
+def file_fields(file: Attachment, disposition: str) -> tuple[bytes, ...]:
+    """Return the header fields of a file's part, without line ends. Raises Refused."""
     check_value("filename", file.filename)
     if not _MIME_TYPE.fullmatch(file.mime_type):
         _refuse("mime_type", "type/subtype expected")
@@ -206,7 +249,7 @@ def _file(file: Attachment, disposition: str) -> _Entity:
         if not _CONTENT_ID.fullmatch(file.content_id):
             _refuse("content_id", "printable ASCII without < > expected")
         fields.append(f"Content-ID: <{file.content_id}>".encode())
-    return _Entity(tuple(fields), base64_lines(file.data))
+    return tuple(fields)
 
 
 def _filename(name: str) -> str:
@@ -218,13 +261,34 @@ def _filename(name: str) -> str:
 
 
 def _multipart(subtype: str, parts: list[_Entity], seed: str) -> _Entity:
-    wires = [b"\r\n".join((*part.fields, b"", part.body)) for part in parts]
+    wires = [part_wire(part.fields, part.body) for part in parts if part.body is not None]
     digest = blake2b(seed.encode(), digest_size=15)
     for wire in wires:
         digest.update(wire)
-    # A digest of all that it parts cannot be found inside of it.
+    # A digest of all that it parts cannot be found inside of it; nor in what is inserted later,
+    # where no line starts with a hyphen.
     boundary = f"=_{digest.hexdigest()}"
     delimiter = f"--{boundary}".encode()
     body = b"".join([b"%b\r\n%b\r\n" % (delimiter, wire) for wire in wires])
     kind = f'Content-Type: multipart/{subtype};\r\n boundary="{boundary}"'.encode()
-    return _Entity((kind,), body + delimiter + b"--\r\n")
+    gaps = _gaps(parts, len(delimiter))
+    return _Entity((kind,), body + delimiter + b"--\r\n", gaps)
+
+
+def part_wire(fields: tuple[bytes, ...], body: bytes) -> bytes:
+    return b"\r\n".join((*fields, b"", body))
+
+
+def _gaps(parts: list[_Entity], delimiter_bytes: int) -> tuple[Gap, ...]:
+    """Find the places of what is missing in a multipart, whose last line is delimiter, --, CRLF."""
+    gaps: list[Gap] = []
+    after = delimiter_bytes + 4
+    for part in reversed(parts):
+        if part.body is None:
+            gaps.append(Gap(part.n, after))
+            continue
+        after += 2
+        gaps += [Gap(g.n, g.from_end_bytes + after) for g in reversed(part.gaps)]
+        fields_bytes = sum(len(field) + 2 for field in part.fields)
+        after += delimiter_bytes + 2 + fields_bytes + 2 + len(part.body)
+    return tuple(reversed(gaps))

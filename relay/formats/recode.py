@@ -12,9 +12,10 @@ import re
 from dataclasses import dataclass
 
 from relay.errors import ContentRefused
-from relay.formats.compose import base64_lines
+from relay.formats.compose import base64_lines, quoted_printable
 from relay.formats.headers.head import Head, scan
 from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
+from relay.formats.parts.fields import kind_of
 
 MAX_DEPTH = 100
 
@@ -29,7 +30,6 @@ _OPAQUE = frozenset(
         "application/x-pkcs7-mime",
     }
 )
-_KIND = re.compile(r"\s*([^\s;/]+/[^\s;]+)")
 _BOUNDARY = re.compile(r';\s*boundary\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))', re.IGNORECASE)
 _QUOTED_PAIR = re.compile(r"\\(.)")
 _CTE = "Content-Transfer-Encoding"
@@ -67,7 +67,7 @@ def _entity(content: bytes, place: _Place) -> bytes:
         raise ContentRefused("Its header needs SMTPUTF8", code=554, enhanced="5.6.7")
     at = head.size_bytes
     body = content[at + 2 :] if content.startswith(b"\r\n", at) else content[at:]
-    kind = _kind(head, place)
+    kind = kind_of(head, place.default)
     if _is_clean(body):
         return content
     if kind in _OPAQUE:
@@ -78,14 +78,6 @@ def _entity(content: bytes, place: _Place) -> bytes:
         inner = _Place(place.depth + 1, default=_TEXT, is_message=True)
         return _container(head, _entity(body, inner))
     return _leaf(head, body, kind, place)
-
-
-def _kind(head: Head, place: _Place) -> str:
-    given = head.first("Content-Type")
-    if given is None:
-        return place.default
-    found = _KIND.match(given)
-    return found[1].lower() if found else _TEXT
 
 
 def _container(head: Head, body: bytes) -> bytes:
@@ -145,9 +137,7 @@ def _leaf(head: Head, body: bytes, kind: str, place: _Place) -> bytes:
     data = _decoded(body, head)
     is_lines = data.count(b"\r\n") == data.count(b"\n") == data.count(b"\r")
     if kind.startswith("text/") and is_lines:
-        encoding = b"quoted-printable"
-        # binascii takes its soft line ends from the first hard one, so it gets LF only.
-        wire = binascii.b2a_qp(data.replace(b"\r\n", b"\n")).replace(b"\n", b"\r\n")
+        encoding, wire = b"quoted-printable", quoted_printable(data)
     else:
         encoding, wire = b"base64", base64_lines(data)
     block = _with_encoding(head, encoding)

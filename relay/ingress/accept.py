@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from relay import maillog
+from relay.attachments.offload.arrival import is_to_be_looked_at
 from relay.errors import OverQuota, Refused
 from relay.formats.address import domain_of
 from relay.formats.headers import (
@@ -43,6 +44,7 @@ from relay.model import (
     lane_of,
     new_pk,
 )
+from relay.store.attachments import AttachmentStore
 from relay.store.directory import Directory
 from relay.store.queue.accept import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
@@ -97,11 +99,13 @@ class Door:
         self,
         spool: Spool,
         directory: Directory,
+        attachments: AttachmentStore,
         metrics: Metrics,
         disk: Disk,
         settings: DoorSettings,
     ) -> None:
         self._spool = spool
+        self._attachments = attachments
         self._directory = directory
         self._metrics = metrics
         self._disk = disk
@@ -170,7 +174,10 @@ class Door:
             await self._backlog.enter(submission.tenant_id, len(submission.content))
             tenant = await self._directory.tenant(submission.tenant_id)
             submission = with_measures(submission, account, tenant)
-            return Candidate(submission, self._new_mail(submission, head, account, now))
+            mail = self._new_mail(submission, head, account, now)
+            if await is_to_be_looked_at(tenant, mail.content):
+                mail = replace(mail, is_prepared=False)
+            return Candidate(submission, mail)
         except Refused as refused:
             return Candidate(submission, refused)
 
@@ -226,6 +233,13 @@ class Door:
             )
         return account
 
+    async def _is_to_be_looked_at(self, mail: NewMail) -> bool:
+        """Whether it may have files that are too large for its tenant. Raises Refused where it has
+        and its tenant wants none.
+        """
+        tenant = await self._directory.tenant(mail.tenant_id)
+        return await is_to_be_looked_at(tenant, mail.content)
+
     def _new_mail(
         self, submission: Submission, head: Head, account: Account | None, now: float
     ) -> NewMail:
@@ -244,9 +258,11 @@ class Door:
             added.append(f"X-Genro-Mail-ID: {submission.id}\r\n".encode())
         content = outgoing(submission.content, head, prepend=b"".join(added))
         expires_in_s = submission.expires_in_s
+        id = submission.id or pk
+        files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
             pk=pk,
-            id=submission.id or pk,
+            id=id,
             id_given=submission.id is not None,
             tenant_id=submission.tenant_id,
             account_id=account_id,
@@ -270,6 +286,8 @@ class Door:
             is_pec=bool(account and account.is_pec_account),
             keeps_sender=submission.keeps_sender,
             takes_suppressed=submission.takes_suppressed,
+            attachments=files,
+            is_prepared=all(file.source is None for file in files),
         )
 
     def _trace(self, submission: Submission, pk: str, date: str) -> Trace:

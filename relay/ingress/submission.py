@@ -9,6 +9,7 @@ from relay.errors import Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
+from relay.store.attachments import Given
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Submission:
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
     JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`.
+    `attachments` are the files of a composed mail, those that its content lacks among them.
     """
 
     tenant_id: str
@@ -54,6 +56,7 @@ class Submission:
     idempotency_key: str | None = None
     keeps_sender: bool = False
     takes_suppressed: bool = False
+    attachments: tuple[Given, ...] = ()
 
 
 def with_controls(submission: Submission, given: Controls) -> Submission:

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
-Value = str | int | float | bytes | bool | None | Sequence[str]
+Value = str | int | float | bytes | memoryview | bool | None | Sequence[str]
 
 
 class Row(Protocol):

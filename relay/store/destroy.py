@@ -12,10 +12,9 @@ from functools import partial
 
 from relay.errors import NotFound, Temporary
 from relay.store.database import Database, Each, Query, Script
+from relay.store.files import end_files
 from relay.store.outbox import enrol
-from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
-from relay.store.queue.orders import DROP_ATTEMPTS
-from relay.store.retention import DROP_EVENTS
+from relay.store.retention import DROP_ALL
 
 PORTION = 500
 WAIT_S = 10.0
@@ -113,6 +112,7 @@ def drop_portion(tenant_id: str) -> Script[int | None]:
     if (yield Query(LEFT, (tenant_id,))):
         return dropped
     yield from enrol(tenant_id, False)
+    yield from end_files(tenant_id)
     for sql in DROPS:
         yield Query(sql, (tenant_id,))
     return None
@@ -124,6 +124,6 @@ def drop_mails(tenant_id: str) -> Script[int]:
     rows = yield Query(LOCK, (pks,))
     begun = {row["message_pk"] for row in rows if row["begun_at"] is not None}
     keys = [(pk,) for pk in pks if pk not in begun]
-    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_CONTENT, DROP_RECIPIENTS, DROP_MESSAGE):
+    for sql in DROP_ALL:
         yield Each(sql, keys)
     return len(keys)

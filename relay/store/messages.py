@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.model import State
+from relay.store import contents
 from relay.store.database import Database, Row, Value
 
 FIND = "SELECT * FROM messages WHERE tenant_id = $1 AND id = $2"
@@ -25,7 +26,6 @@ SELECT message_pk, MAX(reported_at) AS reported_at,
     MAX(CASE WHEN report = 'done' OR report = 'none' THEN 0 ELSE 1 END) AS unreported
 FROM events WHERE message_pk {among:$1} GROUP BY message_pk
 """
-CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
 PAGE = """
 SELECT * FROM messages m WHERE m.tenant_id = $1 AND m.pk > $2 AND (NOT CAST($3 AS BOOLEAN) OR
     m.final_at IS NULL)
@@ -161,8 +161,7 @@ class MessageStore:
 
     async def content(self, pk: str) -> bytes | None:
         """Return the mail's bytes, None when they were dropped."""
-        rows = await self._database.fetch(CONTENT, pk)
-        return bytes(rows[0]["body"]) if rows else None
+        return await contents.read(self._database, pk)
 
     async def _views(self, rows: Sequence[Row]) -> list[MessageView]:
         recipients: dict[str, list[RecipientView]] = {row["pk"]: [] for row in rows}

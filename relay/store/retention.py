@@ -11,8 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 
 from relay.model import new_pk
+from relay.store.contents import DROP_PARTS
 from relay.store.database import Database, Each, Query, Row, Script
-from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
+from relay.store.queue.accept import (
+    DROP_ATTACHMENTS,
+    DROP_CONTENT,
+    DROP_MESSAGE,
+    DROP_RECIPIENTS,
+)
 from relay.store.queue.orders import DROP_ATTEMPTS
 
 PORTION = 500
@@ -37,6 +43,15 @@ SELECT m.pk FROM messages m JOIN contents c ON c.message_pk = m.pk
 WHERE m.pk {among:$1} AND m.final_at <= $2
 """
 DROP_EVENTS = "DELETE FROM events WHERE message_pk = $1"
+DROP_ALL = (
+    DROP_EVENTS,
+    DROP_ATTEMPTS,
+    DROP_ATTACHMENTS,
+    DROP_CONTENT,
+    DROP_PARTS,
+    DROP_RECIPIENTS,
+    DROP_MESSAGE,
+)
 DELETED = """
 SELECT d.pk FROM deleted_messages d WHERE d.tenant_id = $1 AND d.deleted_at <= $2
     AND NOT EXISTS (SELECT 1 FROM events e WHERE e.message_pk = d.pk AND e.report {among:$3})
@@ -107,11 +122,12 @@ def forget_messages(rule: Rule, after: str) -> Script[Walk]:
     yield Query(LOCK, (ended,))
     over = yield Query(OVER, (ended, rule.ended_before, list(rule.unreported)))
     keys = [(row["pk"],) for row in over]
-    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_CONTENT, DROP_RECIPIENTS, DROP_MESSAGE):
+    for sql in DROP_ALL:
         yield Each(sql, keys)
     if rule.content_before is not None:
         kept = yield Query(KEPT_CONTENT, (ended, rule.content_before))
-        yield Each(DROP_CONTENT, [(row["pk"],) for row in kept])
+        for sql in (DROP_CONTENT, DROP_PARTS):
+            yield Each(sql, [(row["pk"],) for row in kept])
     return Walk(len(keys), following)
 
 

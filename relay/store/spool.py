@@ -13,11 +13,10 @@ from typing import Protocol
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
-from relay.store import nodes
+from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.queue.accept import Accepted, Arrival, named
 from relay.store.queue.claim import (
-    CONTENT,
     BeginRequest,
     ClaimRequest,
     begin,
@@ -76,7 +75,7 @@ class Spool:
         self.postmaster = postmaster
         self._on_notice = on_notice
         self.epoch = 0
-        self._node_id = node_id
+        self.node_id = node_id
         self._lease_s = lease_s
         self._renewed_at = 0.0
         self._last_claim = 0
@@ -190,7 +189,7 @@ class Spool:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
         return await self.database.write(
-            lambda: nodes.bury_dead(self.epoch, self._node_id, number, self.now())
+            lambda: nodes.bury_dead(self.epoch, self.node_id, number, self.now())
         )
 
     async def end_doubts(self) -> list[str]:
@@ -203,8 +202,7 @@ class Spool:
         return lanes
 
     async def content(self, pk: str) -> bytes | None:
-        rows = await self.database.fetch(CONTENT, pk)
-        return bytes(rows[0]["body"]) if rows else None
+        return await contents.read(self.database, pk)
 
     async def _submit(self, mails: Sequence[NewMail], once: Once | None = None) -> Answers | Repeat:
         number = self.next_claim()
@@ -290,7 +288,7 @@ class Spool:
     async def _register(self) -> None:
         started = time.monotonic()
         self.epoch = await self.database.write(
-            lambda: nodes.register(self._node_id, self.now(), self._lease_s)
+            lambda: nodes.register(self.node_id, self.now(), self._lease_s)
         )
         self._renewed_at = started
 
@@ -345,6 +343,7 @@ def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
         batch_code=mail.batch_code,
         metadata=mail.metadata,
         keeps_sender=mail.keeps_sender,
+        is_prepared=mail.is_prepared,
         content=mail.content,
         ingress=mail.ingress,
     )

@@ -147,6 +147,9 @@ class TenantStore:
 
     def _values(self, tenant: Tenant, now: float) -> tuple[Value, ...]:
         auth = None if tenant.client_auth is None else json.dumps(tenant.client_auth)
+        config = tenant.large_file_config
+        # The URL in it may have a login.
+        large_files = None if config is None else json.dumps(config)
         return (
             tenant.id,
             tenant.name,
@@ -158,7 +161,7 @@ class TenantStore:
             self._seal(tenant.id, "client_auth", auth),
             self._seal(tenant.id, "callback_secret", tenant.callback_secret),
             None if tenant.rate_limits is None else json.dumps(tenant.rate_limits),
-            None if tenant.large_file_config is None else json.dumps(tenant.large_file_config),
+            self._seal(tenant.id, "large_file_config", large_files),
             tenant.keep_content_days,
             tenant.bounce_return_path,
             tenant.dsn and tenant.dsn.value,
@@ -171,6 +174,10 @@ class TenantStore:
 
     def _tenant(self, row: Row) -> Tenant:
         auth = self._open(row["id"], "client_auth", row["client_auth"])
+        config = row["large_file_config"]
+        # It was not sealed before migration 6.
+        if config is not None and not config.startswith("{"):
+            config = self._open(row["id"], "large_file_config", config)
         return Tenant(
             id=row["id"],
             name=row["name"],
@@ -182,9 +189,7 @@ class TenantStore:
             client_auth=None if auth is None else json.loads(auth),
             callback_secret=self._open(row["id"], "callback_secret", row["callback_secret"]),
             rate_limits=None if row["rate_limits"] is None else json.loads(row["rate_limits"]),
-            large_file_config=None
-            if row["large_file_config"] is None
-            else json.loads(row["large_file_config"]),
+            large_file_config=None if config is None else json.loads(config),
             keep_content_days=row["keep_content_days"],
             bounce_return_path=row["bounce_return_path"],
             dsn=row["dsn"] and DsnWish(row["dsn"]),

@@ -10,6 +10,10 @@ import pytest
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.services import Services
 from admin_api.uncut import Uncut
+from relay.attachments.offload.depot import Depot
+from relay.attachments.offload.pace import Pace
+from relay.attachments.offload.storages import Storages
+from relay.attachments.offload.tickets import Tickets
 from relay.crypto import Keyring
 from relay.dispatch.pool import PoolSettings
 from relay.dispatch.verify import Verifier
@@ -18,12 +22,14 @@ from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.batches import BatchStore
 from relay.store.command_log import CommandLog
 from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
+from relay.store.files import FileStore
 from relay.store.instance import InstanceStore
 from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
@@ -74,7 +80,9 @@ def services(db: Database, spool: Spool) -> Services:
     credentials, metrics = CredentialStore(db), Metrics()
     instance = InstanceStore(db, keyring)
     directory = Directory(db, tenants, accounts, credentials, time.monotonic)
-    door = Door(spool, directory, metrics, Disk(None, 0, time.monotonic), door_settings())
+    files = AttachmentStore(db, keyring)
+    disk = Disk(None, 0, time.monotonic)
+    door = Door(spool, directory, files, metrics, disk, door_settings())
     return Services(
         settings=SETTINGS,
         version="0.0.1",
@@ -86,6 +94,7 @@ def services(db: Database, spool: Spool) -> Services:
         accounts=accounts,
         credentials=credentials,
         messages=MessageStore(db),
+        attachments=files,
         batches=BatchStore(db),
         orders=OrderStore(spool),
         command_log=CommandLog(db),
@@ -105,6 +114,8 @@ def services(db: Database, spool: Spool) -> Services:
         readiness=Readiness(db, door.check_disk),
         gauges=QueueGauges(db, EventStore(db), metrics),
         uncut=Uncut(),
+        depot=Depot(FileStore(db), Storages(Pace(5, 100_000)), directory),
+        tickets=Tickets(keyring),
     )
 
 

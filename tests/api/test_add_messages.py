@@ -170,17 +170,6 @@ async def test_what_is_no_list_of_messages_is_422(acme: httpx.AsyncClient) -> No
         assert (await acme.post(URL, json=body)).status_code == 422
 
 
-async def test_files_are_refused_until_they_can_be_sent(
-    acme: httpx.AsyncClient, message: Message
-) -> None:
-    file = {"filename": "a.txt", "storage_path": "base64:YQ=="}
-    for field in ("attachments", "inline"):
-        answer = await add(acme, message(), message(id="m2", **{field: [file]}))
-        assert answer.status_code == 422
-        assert answer.json()["detail"][0]["loc"] == ["body", "messages", 1, field]
-    assert (await acme.get("/messages", params=OF_ACME)).json()["messages"] == []
-
-
 async def test_an_empty_list_of_files_is_none(acme: httpx.AsyncClient, message: Message) -> None:
     assert (await add(acme, message(attachments=[], inline=[]))).json()["queued"] == 1
 

@@ -13,7 +13,12 @@ FULL: Json = {
     "client_base_url": "https://acme.test/app",
     "client_sync_path": "/sync",
     "rate_limits": {"hourly": 10, "daily": 100},
-    "large_file_config": {"enabled": True, "max_size_mb": 10, "action": "rewrite"},
+    "large_file_config": {
+        "enabled": True,
+        "max_size_mb": 10,
+        "storage_url": "s3://files/acme",
+        "action": "rewrite",
+    },
     "keep_content_days": 2,
 }
 

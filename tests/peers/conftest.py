@@ -66,7 +66,17 @@ def lacks_strace() -> str | None:
     return None if shutil.which("strace") else "strace not installed"
 
 
+def lacks_moto() -> str | None:
+    return None if shutil.which("moto_server") else "moto_server not installed"
+
+
+def lacks_azurite() -> str | None:
+    return None if shutil.which("azurite-blob") else "azurite-blob not installed"
+
+
 PEERS = {
+    "moto": lacks_moto,
+    "azurite": lacks_azurite,
     "strace": lacks_strace,
     "postfix": lacks_postfix,
     "dovecot": lacks_dovecot,

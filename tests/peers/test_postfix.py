@@ -1,6 +1,7 @@
 """Delivery to a real Postfix: TLS, logins, replies, and every byte of the mail."""
 
 from dataclasses import replace
+from email import message_from_bytes, policy
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from relay.model import Account, TlsMode
 from tests.fakes.upstream import FakeUpstream
 from tests.peers.postfix import USER, Postfix
 from tests.scenarios.conftest import Relay
+from tests.scenarios.large_mail import BIG, SMALL, config, mail_with, untouched
 from tests.waiting import until
 
 pytestmark = pytest.mark.peers("postfix")
@@ -121,3 +123,21 @@ async def test_a_certificate_that_does_not_verify_never_sees_the_password(
     await save(relay, right)
     await relay.settled(accepted.pk, "sent")
     await mailbox.wait_for(1)
+
+
+async def test_a_mail_whose_large_file_became_a_link_arrives_part_by_part(
+    relay: Relay, postfix: Postfix, mailbox: FakeUpstream, tmp_path: Path
+) -> None:
+    await relay.tenant("acme", large_file_config=config(tmp_path / "files"))
+    await save(relay, postfix.account())
+    content = mail_with(("big.pdf", BIG), ("small.pdf", SMALL))
+    accepted = await relay.send("bob@there.test", content=content)
+    await relay.settled(accepted.pk, "sent")
+    [mail] = await mailbox.wait_for(1)
+    assert untouched(mail.content) == untouched(content)[1:]
+    parts = message_from_bytes(mail.content, policy=policy.default).walk()
+    texts = [part.get_content() for part in parts if part.get_content_maintype() == "text"]
+    (stored,) = (tmp_path / "files").glob("acme/*")
+    assert stored.read_bytes() == BIG
+    assert len(texts) == 2
+    assert all("/download/" in text for text in texts)

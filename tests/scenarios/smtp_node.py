@@ -17,6 +17,7 @@ from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
 from relay.store.accounts import AccountStore
+from relay.store.attachments import AttachmentStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Query, Script
 from relay.store.directory import Directory
@@ -144,7 +145,8 @@ async def smtp_node(
         await credentials.save(login)
     metrics = Metrics()
     disk = Disk(folder, min_free_disk_bytes, time.monotonic)
-    door = Door(spool, directory, metrics, disk, door_settings(settings))
+    files = AttachmentStore(database, keyring)
+    door = Door(spool, directory, files, metrics, disk, door_settings(settings))
     authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=first_wait_s))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()

@@ -37,6 +37,10 @@ def draft(**changes: object) -> Draft:
     return Draft(**(fields | changes))  # type: ignore[arg-type]  # built by name, checked by use
 
 
+def written(mail: Draft) -> bytes:
+    return compose(mail).content
+
+
 def parsed(content: bytes) -> EmailMessage:
     assess(content)
     message = message_from_string(content.decode(), policy=policy.SMTPUTF8)
@@ -57,7 +61,7 @@ def unified(text: str) -> str:
 
 
 def test_a_plain_ascii_mail_is_what_a_person_would_write() -> None:
-    assert compose(
+    assert written(
         draft(
             cc=(Mailbox("Doe, J.", "j@x.example"),),
             reply_to=(Mailbox("", "r@x.example"),),
@@ -93,7 +97,7 @@ def test_a_plain_ascii_mail_is_what_a_person_would_write() -> None:
     ],
 )
 def test_the_most_readable_encoding_is_chosen(text: str, encoding: str) -> None:
-    message = parsed(compose(draft(text=text)))
+    message = parsed(written(draft(text=text)))
     assert message["Content-Transfer-Encoding"] == encoding
     assert unified(message.get_content()) == unified(text)
 
@@ -103,7 +107,7 @@ def test_the_most_readable_encoding_is_chosen(text: str, encoding: str) -> None:
 def test_every_header_reads_back_as_given(subject: str, names: list[str], value: str) -> None:
     sender, first, second = names
     message = parsed(
-        compose(
+        written(
             draft(
                 sender=Mailbox(sender.strip(), "alice@acme.example"),
                 to=(
@@ -129,18 +133,18 @@ def test_every_header_reads_back_as_given(subject: str, names: list[str], value:
 @settings(max_examples=100, deadline=None)
 @given(text=BODY, html=BODY)
 def test_text_and_html_read_back_as_given(text: str, html: str) -> None:
-    both = parsed(compose(draft(text=text, html=html)))
+    both = parsed(written(draft(text=text, html=html)))
     assert both.get_content_type() == "multipart/alternative"
     assert unified(text_of(both, "plain")) == unified(text)
     assert unified(text_of(both, "html")) == unified(html)
-    alone = parsed(compose(draft(text=None, html=html)))
+    alone = parsed(written(draft(text=None, html=html)))
     assert alone.get_content_type() == "text/html"
     assert unified(alone.get_content()) == unified(html)
 
 
 def test_files_and_inline_images_stand_where_readers_look_for_them() -> None:
     message = parsed(
-        compose(
+        written(
             draft(
                 html='<img src="cid:logo@x">',
                 inline=(Attachment("logo.png", "image/png", PNG, "logo@x"),),
@@ -176,7 +180,7 @@ def test_files_and_inline_images_stand_where_readers_look_for_them() -> None:
 
 
 def test_an_address_outside_ascii_makes_the_headers_raw_utf8() -> None:
-    content = compose(draft(sender=Mailbox("Zoë", "zoë@acme.example"), subject="Grüße"))
+    content = written(draft(sender=Mailbox("Zoë", "zoë@acme.example"), subject="Grüße"))
     assert assess(content).has_utf8_headers
     message = parsed(content)
     assert message["From"].addresses[0].addr_spec == "zoë@acme.example"
@@ -184,30 +188,30 @@ def test_an_address_outside_ascii_makes_the_headers_raw_utf8() -> None:
 
 
 def test_a_name_of_many_words_reads_back_as_given() -> None:
-    head = scan(compose(draft(sender=Mailbox("Grüße 😀 " * 20 + "x", "a@b.c"))))
+    head = scan(written(draft(sender=Mailbox("Grüße 😀 " * 20 + "x", "a@b.c"))))
     assert decode_words(head.first("From") or "") == "Grüße 😀 " * 20 + "x <a@b.c>"
 
 
 def test_a_name_that_came_encoded_is_not_encoded_twice() -> None:
-    message = parsed(compose(draft(sender=Mailbox("=?utf-8?q?Zo=C3=AB=2C?=", "z@x.example"))))
+    message = parsed(written(draft(sender=Mailbox("=?utf-8?q?Zo=C3=AB=2C?=", "z@x.example"))))
     assert message["From"].addresses[0].display_name == "Zoë,"
 
 
 def test_two_thousand_recipients_fit_and_are_folded() -> None:
     boxes = tuple(Mailbox(f"Nr {n}", f"user{n}@example.org") for n in range(2_000))
-    content = compose(draft(to=boxes))
+    content = written(draft(to=boxes))
     assert assess(content).longest_line <= 998
     assert len(parsed(content)["To"].addresses) == 2_000
 
 
 def test_one_mailbox_twice_is_still_two() -> None:
     bob = Mailbox("", "bob@example.org")
-    assert len(parsed(compose(draft(to=(bob, bob))))["To"].addresses) == 2
+    assert len(parsed(written(draft(to=(bob, bob))))["To"].addresses) == 2
 
 
 def test_a_name_of_any_length_makes_no_long_line() -> None:
     for name in ("a b." * 2_000, '"' * 900):
-        content = compose(draft(sender=Mailbox(name, "a@b.c")))
+        content = written(draft(sender=Mailbox(name, "a@b.c")))
         assert assess(content).longest_line <= 998
 
 
@@ -243,11 +247,11 @@ EVIL = "a\r\nBcc: v@x"
 )
 def test_nothing_breaks_out_of_its_field(changes: dict[str, object]) -> None:
     with pytest.raises(Refused):
-        compose(draft(**changes))
+        written(draft(**changes))
 
 
 def test_no_field_is_written_that_was_not_asked_for() -> None:
-    assert [field.name for field in scan(compose(draft())).fields] == [
+    assert [field.name for field in scan(written(draft())).fields] == [
         b"from",
         b"to",
         b"subject",

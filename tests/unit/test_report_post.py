@@ -3,14 +3,14 @@
 import pytest
 
 from relay.model import Tenant
+from relay.net.guard import Reach
+from relay.net.http import authorization
+from relay.net.url import authority
 from relay.reports.answer import Answer
-from relay.reports.guard import Reach
 from relay.reports.post import (
     Caller,
     CallSettings,
     UnusableTarget,
-    authority,
-    authorization,
     call_id,
     signature,
     target,
@@ -47,7 +47,16 @@ def test_the_url_is_made_ready_for_the_wire(
 
 @pytest.mark.parametrize(
     "base",
-    ["", "ftp://c.test", "file:///etc/passwd", "http://", "http://c.test:port", "http://[::1", "c"],
+    [
+        "",
+        "ftp://c.test",
+        "file:///etc/passwd",
+        "http://",
+        "http://c.test:port",
+        "http://[::1",
+        "c",
+        "http://user:pw@c.test",
+    ],
 )
 def test_what_is_no_url_is_not_called(base: str) -> None:
     with pytest.raises(UnusableTarget):
@@ -91,7 +100,7 @@ async def test_a_huge_answer_is_read_no_further_than_the_cap() -> None:
 
 
 def test_a_tenant_without_a_login_sends_none() -> None:
-    assert authorization(Tenant("acme", "Acme")) == []
+    assert authorization(Tenant("acme", "Acme").client_auth) == []
 
 
 @pytest.mark.parametrize("secret", ["!", "whsec_", "whsec_A"])

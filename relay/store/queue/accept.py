@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.errors import OverQuota, Refused
-from relay.model import NewMail, State
-from relay.store import limits
+from relay.model import NewAttachment, NewMail, State
+from relay.store import contents, limits
+from relay.store.contents import DROP_PARTS
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.queue.gates import Gate, read_gates
 from relay.store.queue.suppressed import (
@@ -38,6 +39,7 @@ SELECT message_pk, state, reply FROM recipients WHERE message_pk {among:$1} {for
 """
 DROP_RECIPIENTS = "DELETE FROM recipients WHERE message_pk = $1"
 DROP_CONTENT = "DELETE FROM contents WHERE message_pk = $1"
+DROP_ATTACHMENTS = "DELETE FROM attachments WHERE message_pk = $1"
 DROP_MESSAGE = "DELETE FROM messages WHERE pk = $1"
 
 INSERT_MESSAGE = """
@@ -45,17 +47,22 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     has_utf8_headers,
     longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
     on_unknown, max_attempts,
-    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender)
+    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender,
+    is_prepared)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23,
-    $24, $25, $26, $27)
+    $24, $25, $26, $27, $28)
 """
-INSERT_CONTENT = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
     owner, claim, attempts,
     unknowns)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0)
+"""
+INSERT_ATTACHMENT = """
+INSERT INTO attachments (message_pk, n, mode, source, auth, filename, mime_type, disposition,
+    content_id, md5, from_end_bytes, state, got, size_bytes, sha256)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 INSERT_EVENT = """
 INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report) VALUES ($1, $2, $3, $4, $5,
@@ -251,7 +258,7 @@ def is_unsent(recipient: Row) -> bool:
 def remove(pks: Sequence[str]) -> Script[None]:
     """Take out what is replaced; its events stay, as the history of its pk."""
     keys = [(pk,) for pk in sorted(set(pks))]
-    for sql in (DROP_RECIPIENTS, DROP_CONTENT, DROP_MESSAGE):
+    for sql in (DROP_RECIPIENTS, DROP_ATTACHMENTS, DROP_CONTENT, DROP_PARTS, DROP_MESSAGE):
         if keys:
             yield Each(sql, keys)
 
@@ -260,13 +267,16 @@ def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
     if not stored:
         return
     yield Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored])
-    yield Each(INSERT_CONTENT, [(answer.pk, a.mail.content) for a, answer in stored])
+    yield from contents.insert([(answer.pk, a.mail.content) for a, answer in stored])
     yield Each(
         INSERT_RECIPIENT,
         [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
     )
     yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
     yield from fail([Barred(x.pk, a.mail, x.barred) for a, x in stored if x.barred])
+    files = [(answer.pk, file) for a, answer in stored for file in a.mail.attachments]
+    if files:
+        yield Each(INSERT_ATTACHMENT, [attachment_row(pk, file) for pk, file in files])
 
 
 def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
@@ -299,6 +309,7 @@ def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
         len(envelope.recipients),
         answer.held_at,
         mail.keeps_sender,
+        mail.is_prepared,
     )
 
 
@@ -321,6 +332,27 @@ def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]
         )
         for recipient in mail.envelope.recipients
     ]
+
+
+def attachment_row(pk: str, file: NewAttachment) -> tuple[Value, ...]:
+    is_there = file.source is None
+    return (
+        pk,
+        file.n,
+        file.mode.value,
+        file.source,
+        file.auth,
+        file.filename,
+        file.mime_type,
+        file.disposition,
+        file.content_id,
+        file.md5,
+        file.from_end_bytes,
+        "inserted" if is_there else "waiting",
+        "given" if is_there else None,
+        file.size_bytes,
+        file.sha256,
+    )
 
 
 def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:

@@ -40,7 +40,7 @@ SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.notify, r.orcpt, 
     m.tenant_id, m.id, m.account_id, m.sender, m.ret, m.envid, m.has_8bit, m.has_utf8_headers,
     m.longest_line,
     m.size_bytes, m.on_unknown, m.max_attempts, m.expires_at, m.accepted_at, m.batch_code,
-    m.metadata, m.keeps_sender, m.ingress, c.body
+    m.metadata, m.keeps_sender, m.is_prepared, m.ingress, c.body
 FROM recipients r JOIN messages m ON m.pk = r.message_pk
     LEFT JOIN contents c ON c.message_pk = m.pk AND m.size_bytes <= $3
 WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
@@ -50,7 +50,6 @@ GIVE_UP = """
 UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL
 WHERE state = 'sending' AND owner = $1 AND claim = $2 AND begun_at IS NULL RETURNING lane
 """
-CONTENT = "SELECT body FROM contents WHERE message_pk = $1"
 # What a command took away since the claim is not in the answer.
 BEGIN = """
 UPDATE recipients SET begun_at = $1
@@ -155,6 +154,7 @@ def delivery(rows: Sequence[Row]) -> Delivery:
         batch_code=first["batch_code"],
         metadata=first["metadata"],
         keeps_sender=bool(first["keeps_sender"]),
+        is_prepared=bool(first["is_prepared"]),
         content=first["body"],
         ingress=Ingress(first["ingress"]),
     )

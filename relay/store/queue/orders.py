@@ -13,8 +13,14 @@ from itertools import groupby
 
 from relay.formats.address import folded
 from relay.model import FINAL_STATES, State
+from relay.store.contents import DROP_ORPHANED_PARTS, DROP_PARTS
 from relay.store.database import Each, Query, Row, Script, Value
-from relay.store.queue.accept import DROP_CONTENT, DROP_MESSAGE, DROP_RECIPIENTS
+from relay.store.queue.accept import (
+    DROP_ATTACHMENTS,
+    DROP_CONTENT,
+    DROP_MESSAGE,
+    DROP_RECIPIENTS,
+)
 from relay.store.queue.gates import Gate, read_gates
 from relay.store.queue.settle import DROP_CONTENT as DROP_FINAL_CONTENT
 from relay.store.queue.settle import FINISH, INSERT_EVENT
@@ -47,6 +53,14 @@ WHERE pk = $1
 SET_HELD = "UPDATE messages SET held_at = $2, updated_at = $3 WHERE pk = $1"
 DROP_ATTEMPTS = "DELETE FROM attempts WHERE message_pk = $1"
 DROP_EVENTS = "DELETE FROM events WHERE message_pk = $1 AND report IN ('none', 'done')"
+BELONGINGS = (
+    DROP_EVENTS,
+    DROP_ATTEMPTS,
+    DROP_ATTACHMENTS,
+    DROP_CONTENT,
+    DROP_PARTS,
+    DROP_RECIPIENTS,
+)
 # Its name is kept for the events that are still to be reported.
 REMEMBER = """
 INSERT INTO deleted_messages (pk, tenant_id, id, deleted_at)
@@ -246,7 +260,8 @@ def cancel(subjects: Sequence[Subject], call: Call) -> Script[None]:
     yield Each(INSERT_EVENT, events)
     yield Each(FINISH, [(s.pk, len(opened(s)), call.now) for s in subjects])
     if not wishes["keep_content_days"]:
-        yield Each(DROP_FINAL_CONTENT, [(s.pk,) for s in subjects])
+        for sql in (DROP_FINAL_CONTENT, DROP_ORPHANED_PARTS):
+            yield Each(sql, [(s.pk,) for s in subjects])
 
 
 def cancelled_row(pk: str, place: Place, call: Call, seq: int, report: str) -> tuple[Value, ...]:
@@ -278,7 +293,7 @@ def delete(subjects: Sequence[Subject], call: Call) -> Script[None]:
 def drop(pks: Sequence[str], now: float) -> Script[None]:
     """Take messages out with all that belongs to them, but events that wait to be reported."""
     keys = [(pk,) for pk in pks]
-    for sql in (DROP_EVENTS, DROP_ATTEMPTS, DROP_CONTENT, DROP_RECIPIENTS):
+    for sql in BELONGINGS:
         yield Each(sql, keys)
     yield Each(REMEMBER, [(pk, now) for pk in pks])
     yield Each(DROP_MESSAGE, keys)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
+from relay.store.contents import DROP_ORPHANED_PARTS, PART_BYTES
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.claim import must_live
@@ -230,9 +231,12 @@ def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]
     waits = [wait for item in items if item.is_pec for wait in waits_of(item)]
     if waits:
         yield from await_receipts(waits)
-    dropped = [(i.delivery.pk,) for i in items if final_count(i) and not i.keeps_content]
+    dropped = [i.delivery for i in items if final_count(i) and not i.keeps_content]
     if dropped:
-        yield Each(DROP_CONTENT, dropped)
+        yield Each(DROP_CONTENT, [(delivery.pk,) for delivery in dropped])
+    in_parts = [(delivery.pk,) for delivery in dropped if delivery.size_bytes > PART_BYTES]
+    if in_parts:
+        yield Each(DROP_ORPHANED_PARTS, in_parts)
 
 
 def waits_of(item: Settlement) -> list[Wait]:

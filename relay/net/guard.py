@@ -59,6 +59,10 @@ class Reach:
         return is_public and not any(address in network for network in DENIED)
 
 
+class DestinationNotAllowedError(httpcore.ConnectError):
+    """The name leads to an address that may not be called; the text does not say which."""
+
+
 def plain(address: Address) -> Address:
     """Return the IPv4 address inside an IPv4-mapped one (RFC 4291 §2.5.5.2)."""
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
@@ -99,7 +103,7 @@ class Guard(httpcore.AsyncNetworkBackend):
         timeout: float | None = None,  # noqa: ASYNC109 - as above
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        raise httpcore.ConnectError(REFUSED)
+        raise DestinationNotAllowedError(REFUSED)
 
     def close(self) -> None:
         self._resolvers.shutdown(wait=False, cancel_futures=True)
@@ -117,5 +121,5 @@ class Guard(httpcore.AsyncNetworkBackend):
             raise httpcore.ConnectError("the name is not known") from None
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
         if not all(self._reach.allows(address) for address in addresses):
-            raise httpcore.ConnectError(REFUSED)
+            raise DestinationNotAllowedError(REFUSED)
         return addresses

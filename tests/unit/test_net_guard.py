@@ -6,7 +6,7 @@ from ipaddress import ip_network
 import httpcore
 import pytest
 
-from relay.reports.guard import REFUSED, Guard, Reach
+from relay.net.guard import REFUSED, Guard, Reach
 
 PRIVATE = [
     "127.0.0.1",
