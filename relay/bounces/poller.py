@@ -99,8 +99,8 @@ class Poller:
 
     async def _see(self) -> None:
         """End what is not ours to read any more, or was changed; begin what is due."""
-        begins_anew, self._begins_anew = self._begins_anew, False
         seats = {seat.key: seat for seat in await self._store.seats(self._spool.epoch)}
+        begins_anew, self._begins_anew = self._begins_anew, False
         await self._end(
             [
                 key
