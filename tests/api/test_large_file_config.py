@@ -51,6 +51,7 @@ REFUSED: tuple[tuple[Json, str], ...] = (
     ({"storage_url": "s3://bucket?endpoint=ftp://x"}, "endpoint"),
     ({"storage_url": "s3://bucket?region=a&region=b"}, "given twice"),
     ({"storage_url": "file://host/x"}, "an absolute folder"),
+    ({"storage_url": "file:files"}, "an absolute folder"),
     ({"storage_url": "file:///"}, "an absolute folder"),
     ({"storage_url": "file:///a/../etc"}, "an absolute folder"),
     ({"storage_url": "file:///a", "public_base_url": None}, "public_base_url"),

@@ -37,6 +37,7 @@ KEY = quote('{"client_email":"x","private_key":"sesame"}')
         ("az://acc@files", Place(Scheme.AZ, "files", "", "acc")),
         ("az://acc:k%3D@files/x", Place(Scheme.AZ, "files", "x", "acc", "k=")),
         ("gs://bucket/x", Place(Scheme.GS, "bucket", "x")),
+        ("file:////var/lib/x", Place(Scheme.FILE, "", "/var/lib/x")),
         ("file:///var/lib/x%20y", Place(Scheme.FILE, "", "/var/lib/x y")),
         (
             "s3://bucket?endpoint=https://s3.test&region=r",

@@ -112,8 +112,10 @@ def _login(scheme: Scheme, login: str) -> tuple[str | None, str | None]:
 
 
 def _local_folder(host: str, path: str) -> str:
-    folder = PurePosixPath(unquote(path))
-    if host or len(folder.parts) < 2 or ".." in folder.parts:
+    # Two slashes at the start of a path may mean something else (POSIX §4.13).
+    folder = PurePosixPath("/" + unquote(path).lstrip("/"))
+    is_absolute = not host and path.startswith("/")
+    if not is_absolute or len(folder.parts) < 2 or ".." in folder.parts:
         raise ValueError("an absolute folder is expected: file:///var/lib/files")
     return str(folder)
 
