@@ -37,6 +37,7 @@ from relay.config.values import (
     Size,
     Suppressed,
     Token,
+    UpToMebibyte,
     Waits,
     sqlite_path,
 )
@@ -191,7 +192,7 @@ class Upstream(Section):
 class Dsn(Section):
     author: Address | None = None
     """Whom notifications are from; empty: MAILER-DAEMON at smtp.hostname."""
-    max_original_bytes: Size = 50000
+    max_original_bytes: UpToMebibyte = 50000
     """Largest mail that is returned whole (RET=FULL); of a larger one only the header is."""
     delay_warning_s: SecondsOrZero = 0
     """Age at which the sender of mail that still waits is told so, once; 0: never."""

@@ -200,6 +200,7 @@ def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
 
 
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=_LARGEST)]
+UpToMebibyte = Annotated[int, Field(ge=0, le=1048576)]
 ReportCount = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_REPORTS)]
 Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST)]
 Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]

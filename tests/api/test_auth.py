@@ -60,7 +60,7 @@ async def test_the_routes_of_the_admin_are_403_with_a_tenants_key(
 async def test_naming_another_tenant_in_the_query_is_401_on_every_route(
     acme: httpx.AsyncClient, message: Message
 ) -> None:
-    query = {"tenant_id": "rival", "from": "a@b.test", "to": "c@d.test"}
+    query = {"tenant_id": "rival", "from": "a@b.test", "to": "c@d.test", "address": "e@f.test"}
     named = [r for r in CLOSED if r.query and "tenant_id" in r.query.model_fields]
     routes = [r for r in named if r.access is not Access.ADMIN]
     assert len(routes) > 8
