@@ -331,8 +331,8 @@ class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 
     `enhanced` is the RFC 3463 code, where the reply had one. `reply` is printable and at most 1,000
-    characters. `phase` is the command that was answered: connect, mail, rcpt, data, dot; or what went
-    wrong before: attachments.
+    characters. `phase` is the command that was answered (connect, mail, rcpt, data, dot), or
+    `attachments` where it did not come to that.
     """
 
     n: int
