@@ -151,18 +151,25 @@ class Preparer:
     async def _rewritten(self, subject: Subject, files: Sequence[File]) -> Rewritten | Reject:
         content = await self._spool.content(subject.delivery.pk)
         if content is None:
-            raise Held("the content of this mail is gone")
+            raise AttachmentGone("the content of this mail is gone")
         travelling = [f for f in files if f.link is None]
         if travelling:
-            folder = self._settings.folder
-            content = await asyncio.to_thread(assembled, content, travelling, folder)
+            content = await self._assembled(content, travelling)
         links = [f.link for f in files if f.link]
         return await self._large.rewrite(subject, content, links)
+
+    async def _assembled(self, content: bytes, files: Sequence[File]) -> bytes:
+        try:
+            return await asyncio.to_thread(assembled, content, files, self._settings.folder)
+        except OSError as error:
+            maillog.unexpected("attachments", error)
+            raise AttachmentUnavailable("the mail cannot be put together for now") from error
 
     async def _prepared(self, rewritten: Rewritten | Reject, files: Sequence[File]) -> Prepared:
         if isinstance(rewritten, Reject):
             raise AttachmentGone(rewritten.reason)
-        if len(rewritten.content) > self._settings.max_message_bytes:
+        # A mail that came whole was measured at the door, before our own fields were added.
+        if files and len(rewritten.content) > self._settings.max_message_bytes:
             raise AttachmentGone("the mail with its attachments is larger than is accepted")
         return Prepared(
             rewritten.content,

@@ -16,6 +16,7 @@ from relay.ingress.disk import Disk
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
+from relay.store import contents
 from relay.store.accounts import AccountStore
 from relay.store.attachments import AttachmentStore
 from relay.store.credentials import CredentialStore
@@ -91,13 +92,10 @@ class SmtpNode:
         return self.ports[INSIDE_TLS]
 
     async def stored(self) -> list[Stored]:
-        rows = await self.database.fetch(
-            "SELECT m.pk, m.sender, c.body FROM messages m JOIN contents c ON c.message_pk = m.pk"
-            " ORDER BY m.pk"
-        )
         return [
-            Stored(r["pk"], r["sender"], await self._recipients(r["pk"]), bytes(r["body"]))
-            for r in rows
+            Stored(row["pk"], row["sender"], await self._recipients(row["pk"]), content)
+            for row in await self.database.fetch("SELECT pk, sender FROM messages ORDER BY pk")
+            if (content := await contents.read(self.database, row["pk"])) is not None
         ]
 
     async def break_database(self) -> None:

@@ -192,7 +192,8 @@ def lay_out(folder: Path) -> None:
     root.mkdir()
     outside.mkdir()
     (outside / "secret").write_bytes(b"secret")
-    (root / "link").symlink_to(outside / "secret")
+    (outside / "alone").write_bytes(b"secret")
+    (root / "link").symlink_to(outside / "alone")
     (root / "folder").symlink_to(outside)
     (root / "twice").symlink_to("link")
     os.link(outside / "secret", root / "hard")
@@ -207,12 +208,12 @@ HOSTILE_PATHS = (
     "/etc/passwd",
     "/proc/self/environ",
     "/dev/zero",
-    "{folder}/outside/secret",
-    "{folder}/srv/../outside/secret",
-    "{folder}/srv/%2e%2e/outside/secret",
+    "{folder}/outside/alone",
+    "{folder}/srv/../outside/alone",
+    "{folder}/srv/%2e%2e/outside/alone",
     "{folder}/srv/../../../../../../etc/passwd",
     "{folder}/srv/link",
-    "{folder}/srv/folder/secret",
+    "{folder}/srv/folder/alone",
     "{folder}/srv/twice",
     "{folder}/srv/hard",
     "{folder}/srv/pipe",
