@@ -5,11 +5,18 @@ from admin_api.probes import depth_by_state
 from admin_api.problems import Answer, again, unauthorized
 from admin_api.routes import Access, Call, Route, shown
 from admin_api.schemas.model import Ok
-from admin_api.schemas.node import Alive, Status, Trouble, WakeQuery
+from admin_api.schemas.node import (
+    Alive,
+    Listening,
+    NodeFacts,
+    Status,
+    Trouble,
+    WakeQuery,
+)
 from admin_api.services import Services
 from relay.crypto import digest, same
 
-_SOMETIMES = frozenset({"queue"})
+_SOMETIMES = frozenset({"queue", "facts"})
 
 
 async def health(_services: Services, _call: Call) -> Answer:
@@ -44,8 +51,21 @@ async def status(services: Services, call: Call) -> Answer:
             Trouble(tenant_id=t.tenant_id, account_id=t.account_id, reason=t.reason, until=t.until)
             for t in troubles
         ],
+        facts=facts_of(services) if call.caller.is_admin else None,
     )
     return Answer(shown(answer, omit=_SOMETIMES))
+
+
+def facts_of(services: Services) -> NodeFacts:
+    return NodeFacts(
+        instance=services.settings.instance_name,
+        database="sqlite" if services.database.single_writer else "postgresql",
+        now=services.database.now(),
+        listening=[
+            Listening(service=each.service, address=each.address)
+            for each in services.operation.listening()
+        ],
+    )
 
 
 async def run_now(services: Services, call: Call) -> Answer:

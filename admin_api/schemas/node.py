@@ -16,6 +16,23 @@ class Trouble(Model):
     until: float
 
 
+class Listening(Model):
+    service: str
+    """http, smtp or smtps."""
+    address: str
+
+
+class NodeFacts(Model):
+    """What only the admin token is told of a node."""
+
+    instance: str
+    database: str
+    """sqlite or postgresql."""
+    now: float
+    """The time of the database (Unix seconds)."""
+    listening: list[Listening]
+
+
 class Status(Model):
     ok: bool
     active: bool
@@ -24,6 +41,8 @@ class Status(Model):
     queue: dict[str, int] | None = None
     """Recipients by state, of the whole instance; for the admin token only."""
     accounts_in_trouble: list[Trouble]
+    facts: NodeFacts | None = None
+    """For the admin token only."""
 
 
 class WakeQuery(Model):

@@ -57,6 +57,7 @@ class Node:
         self.config = config
         self.database = database
         self.node_id = place.node_id
+        self.socket_path = place.socket
         self.metrics = Metrics(genro=config.compat == "genro")
         self.stores = open_stores(database, keyring)
         self.spool = Spool(
@@ -140,9 +141,19 @@ class Node:
             place.leave()
             raise
 
+    async def stand_by(self) -> None:
+        """Store and show, and send nothing: what is given now leaves once a node is started."""
+        await self.spool.start()
+
+    async def stand_down(self) -> None:
+        """End what `stand_by` began, and close."""
+        await self._write_log()
+        await self.spool.close()
+        await self.close()
+
     async def start(self) -> None:
         """Take up what was left, and send."""
-        await self.spool.start()
+        await self.stand_by()
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()
@@ -166,9 +177,7 @@ class Node:
             group.create_task(self.dispatcher.stop(self.config.dispatch.drain_s))
             group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
-        await self._write_log()
-        await self.spool.close()
-        await self.close()
+        await self.stand_down()
         maillog.stopped()
 
     async def _write_log(self) -> None:

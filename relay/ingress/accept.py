@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 
 from relay import maillog
-from relay.errors import Refused
+from relay.errors import Refused, ShuttingDown
 from relay.formats.address import domain_of
 from relay.formats.headers import (
     Head,
@@ -105,6 +105,7 @@ class Door:
         self._disk = disk
         self._settings = settings
         self._backlog = Backlog(spool.database, settings.max_waiting, time.monotonic)
+        self.is_open = True
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -129,12 +130,20 @@ class Door:
         """
         return await self._store(await self._judge(submissions), once)
 
+    def check_open(self) -> None:
+        """Raise ShuttingDown while no mail is taken (`is_open` is false), StoreFull when the
+        database's disk is below its watermark.
+        """
+        if not self.is_open:
+            raise ShuttingDown("this node takes no mail: it is being drained")
+        self.check_disk()
+
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
         self._disk.check()
 
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
-        self.check_disk()
+        self.check_open()
         now = self._spool.now()
         # A microsecond apart, so that the order of the call is the order of the queue.
         candidates = [

@@ -176,7 +176,7 @@ class Session(Connection):
         if given.size_bytes > self.settings.max_message_bytes:
             raise too_large()
         self._check_sender(given.sender, login.credential)
-        self._services.door.check_disk()
+        self._services.door.check_open()
         self._mail = Transaction(login, given)
         self.reply("250 2.1.0 Ok")
 
