@@ -5,10 +5,20 @@ import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from admin_api.operation import Rekey
 from admin_api.problems import Answer, Problem
 from admin_api.routes import Access, Call, Route, Stream, shown
-from admin_api.schemas.operation import Purged, PurgeQuery, SettingOutput, SettingsShown, Standing
+from admin_api.schemas.operation import (
+    Purged,
+    PurgeQuery,
+    Rekeyed,
+    RekeyQuery,
+    SettingOutput,
+    SettingsShown,
+    Standing,
+)
 from admin_api.services import Services
+from relay.errors import ConfigError, SecretDamaged
 from relay.store.backup import copy_database
 
 PIECE_BYTES = 262_144
@@ -57,6 +67,22 @@ async def _pieces(copy: Path, folder: "tempfile.TemporaryDirectory[str]") -> Asy
             yield piece
 
 
+async def rekey(services: Services, call: Call) -> Answer:
+    query = call.read_query(RekeyQuery)
+    take_up = services.operation.rekey
+    if take_up is None:
+        raise Problem(409, "this node has no keys of its own")
+    try:
+        sealed = await services.uncut.run(sealing(take_up, seals=not query.only_take_up))
+    except (ConfigError, SecretDamaged) as error:
+        raise Problem(409, str(error)) from None
+    return Answer(shown(Rekeyed(sealed=sealed), omit=_SOMETIMES))
+
+
+async def sealing(take_up: Rekey, *, seals: bool) -> int:
+    return await take_up(seals=seals)
+
+
 async def purge_commands(services: Services, call: Call) -> Answer:
     query = call.read_query(PurgeQuery)
     await services.command_log.flush()
@@ -100,6 +126,18 @@ ROUTES = (
         Access.ADMIN,
         "Take mail again at this node",
         answer=Standing,
+    ),
+    Route(
+        "POST",
+        "/commands/rekey",
+        rekey,
+        Access.ADMIN,
+        "Seal all secrets with the first of the encryption keys, while mail goes on",
+        description="The keys are read again from the key file of the instance, where they are kept"
+        " there. Every other node must have taken them up before.",
+        answer=Rekeyed,
+        query=RekeyQuery,
+        failures={409: "A secret opens with none of the keys, or they cannot be read"},
     ),
     Route(
         "DELETE",

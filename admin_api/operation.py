@@ -2,9 +2,10 @@
 listens, its database file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,14 @@ class Listening:
     address: str
 
 
+class Rekey(Protocol):
+    """Takes up the keys that are in their file now, and where it `seals`, seals all secrets with
+    the first of them; returns how many were.
+    """
+
+    def __call__(self, *, seals: bool) -> Awaitable[int]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """`database_file` is None where the database is a server.
@@ -35,3 +44,4 @@ class Operation:
     database_file: Path | None = None
     listening: Callable[[], Sequence[Listening]] = tuple
     admin_token_digest: Callable[[], str] | None = None
+    rekey: Rekey | None = None

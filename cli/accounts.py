@@ -6,10 +6,11 @@ from typing import Any
 
 import click
 
-from cli.asking import confirm, on_terminal, secret, secret_options
+from cli.asking import asked_argument, confirm, on_terminal, secret, secret_options
 from cli.client import Api, Json, segment
 from cli.failure import Failure
 from cli.menu import did_you_mean
+from cli.names import complete_account
 from cli.options import as_json, yes
 from cli.output import clock, note, print_facts, print_json, print_table, say, yes_no
 from cli.place import Place
@@ -41,7 +42,7 @@ def list_accounts(place: Place, as_json: bool) -> None:
 
 
 @accounts.command("show")
-@click.argument("account_id", metavar="ACCOUNT")
+@asked_argument("account_id", "ACCOUNT", "Account", complete_account)
 @as_json
 @click.pass_obj
 def show_account(place: Place, account_id: str, as_json: bool) -> None:
@@ -101,7 +102,7 @@ def limits(account: Json) -> str:
 
 
 @accounts.command("add")
-@click.argument("account_id", metavar="ACCOUNT")
+@asked_argument("account_id", "ACCOUNT", "Account", complete_account)
 @click.option("--host", help="The server's name or address.")
 @click.option("--port", type=click.IntRange(1, 65_535), help=f"Default {SUBMISSION_PORT}.")
 @click.option("--user", help="The login there; its password is asked for.")
@@ -175,7 +176,7 @@ def password_of(source: dict[str, Any]) -> str:
 
 
 @accounts.command("verify")
-@click.argument("account_id", metavar="ACCOUNT")
+@asked_argument("account_id", "ACCOUNT", "Account", complete_account)
 @as_json
 @click.pass_obj
 def verify_account(place: Place, account_id: str, as_json: bool) -> None:
@@ -194,7 +195,7 @@ def verify_account(place: Place, account_id: str, as_json: bool) -> None:
 
 
 @accounts.command("delete")
-@click.argument("account_id", metavar="ACCOUNT")
+@asked_argument("account_id", "ACCOUNT", "Account", complete_account)
 @yes
 @click.pass_obj
 def delete_account(place: Place, account_id: str, yes: bool) -> None:

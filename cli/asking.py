@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from cli.failure import Failure
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+Complete = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 MOST_SECRET_BYTES = 4096
 
@@ -31,6 +34,23 @@ def asked(*names: str, label: str, **settings: Any) -> Callable[[Command], Comma
         return click.prompt(label, type=option.type, err=True)
 
     return click.option(*names, callback=ask, **settings)
+
+
+def asked_argument(
+    name: str, metavar: str, label: str, complete: Complete | None = None
+) -> Callable[[Command], Command]:
+    """Declare an argument that is asked for where it is not given."""
+
+    def ask(ctx: click.Context, argument: click.Parameter, value: Any) -> Any:
+        if value is not None or ctx.resilient_parsing:
+            return value
+        if not on_terminal():
+            raise click.MissingParameter(ctx=ctx, param=argument, param_hint=metavar)
+        return click.prompt(label, type=argument.type, err=True)
+
+    return click.argument(
+        name, metavar=metavar, required=False, callback=ask, shell_complete=complete
+    )
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -17,7 +17,7 @@ import httpx
 
 from admin_api.local import address_of
 from cli.failure import EX_UNAVAILABLE, Failure, code_of_status
-from cli.home import Instance
+from cli.home import Instance, check_owner
 from relay.errors import StoreLocked
 
 Json = dict[str, Any]
@@ -183,6 +183,7 @@ def stood_by(instance: Instance) -> Iterator[Path]:
 
     Somebody may be starting it, or work on it as we do: that is waited for.
     """
+    check_owner(instance)
     # What serves takes long to import, and most commands meet an instance that runs.
     inside = import_module("cli.inside")
     patient_until = time.monotonic() + LOCKED_WAIT_S

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from cli.asking import confirm, secret, secret_options
+from cli.asking import asked_argument, confirm, secret, secret_options
 from cli.client import segment
 from cli.failure import Failure
 from cli.menu import did_you_mean
+from cli.names import complete_user
 from cli.options import as_json, yes
 from cli.output import clock, note, print_json, print_table, say, yes_no
 from cli.place import Place
@@ -44,7 +45,7 @@ def list_credentials(place: Place, as_json: bool) -> None:
 
 
 @credentials.command("add")
-@click.argument("username", metavar="USER")
+@asked_argument("username", "USER", "User name", complete_user)
 @click.option("--sender", "senders", multiple=True, help="*@acme.example, an address, or *.")
 @click.option("--account", "accounts", multiple=True, help="An account it may send by.")
 @click.option("--network", "networks", multiple=True, help="CIDR that needs no password.")
@@ -95,7 +96,7 @@ def names(found: list[dict[str, object]]) -> list[str]:
 
 
 @credentials.command("revoke")
-@click.argument("username", metavar="USER")
+@asked_argument("username", "USER", "User name", complete_user)
 @yes
 @click.pass_obj
 def revoke_credential(place: Place, username: str, yes: bool) -> None:

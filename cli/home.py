@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from admin_api.local import address_of
+from cli.failure import Failure
 
 CURRENT = "current"
 MARKS = ("pillarbox.toml", "node_id", "api_token", "encryption_key", "pillarbox.db")
@@ -38,6 +39,15 @@ class Instance:
     def live_sockets(self) -> list[Path]:
         """Return the sockets at which a node of it answers on this machine."""
         return [path for path in sorted(self.folder.glob("api*.sock")) if is_live(path)]
+
+
+def check_owner(instance: Instance) -> None:
+    """Raise Failure where an instance is another user's: files made here would lock it out."""
+    owner = instance.folder.stat().st_uid
+    if owner != os.geteuid():
+        raise Failure(
+            f"{instance.folder} belongs to user {owner}: do this as that user", os.EX_NOPERM
+        )
 
 
 def is_live(path: Path) -> bool:

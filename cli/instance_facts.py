@@ -6,6 +6,7 @@ from collections import Counter
 import click
 
 from cli.client import Api, Json
+from cli.failure import Failure
 from cli.options import as_json
 from cli.output import clock, print_facts, print_json, print_table, span
 from cli.place import Place
@@ -40,8 +41,17 @@ def info(place: Place, as_json: bool) -> None:
         print_facts(facts(found))
 
 
-def described(api: Api, place: Place, *, is_running: bool) -> Json:
+def status_of(api: Api) -> Json:
+    """Return how a node is. Raises Failure where one runs that is older than this command."""
     status = api.get("/status")
+    if "facts" not in status:
+        version = status.get("version")
+        raise Failure(f"the node that runs is of another version ({version}): restart it")
+    return status
+
+
+def described(api: Api, place: Place, *, is_running: bool) -> Json:
+    status = status_of(api)
     return {
         "name": place.name,
         "state": "running" if is_running else "stopped",

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from cli.asking import confirm
+from cli.asking import asked_argument, confirm
 from cli.background import launch, shut_down
 from cli.client import Json, over
 from cli.failure import EX_UNAVAILABLE, Failure, not_running
 from cli.grammar import RESERVED
-from cli.home import NAME, Instance, instances
-from cli.instance_facts import described, facts
+from cli.home import NAME, Instance, check_owner, instances
+from cli.instance_facts import described, facts, status_of
 from cli.options import as_json, yes
 from cli.output import note, print_facts, print_json, print_table, say
 from cli.place import ExistingInstance, Place, home_of
@@ -52,7 +52,7 @@ def summary(instance: Instance) -> Json:
         return {**fixed, "state": state, "http": None, "smtp": None, "waiting": None}
     try:
         with over(sockets[0], ANSWER_WITHIN_S) as api:
-            status = api.get("/status")
+            status = status_of(api)
     except Failure as failure:
         return {**fixed, "state": failure.message, "http": None, "smtp": None, "waiting": None}
     places = {each["service"]: each["address"] for each in status["facts"]["listening"]}
@@ -67,7 +67,7 @@ def summary(instance: Instance) -> Json:
 
 
 @click.command(short_help="Start an instance in the background.")
-@click.argument("name")
+@asked_argument("name", "NAME", "Name")
 @click.option("--host", help=f"Address for REST and SMTP; default {LOCALHOST}.")
 @click.option("--port", type=click.IntRange(0, 65_535), help=f"REST; default {HTTP_PORT}.")
 @click.option("--smtp-port", type=click.IntRange(0, 65_535), help=f"Default {SMTP_PORT}.")
@@ -86,7 +86,7 @@ def start(
     It is ready when this returns. Addresses that are given are kept in its pillarbox.toml.
     """
     instance = named(home_of(ctx), name)
-    instance.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(instance)
     options = listens(instance, host, port, smtp_port)
     if foreground:
         refuse_running(instance)
@@ -103,6 +103,16 @@ def named(home: Path, name: str) -> Instance:
     if not NAME.fullmatch(name):
         raise Failure("a name is 1 to 64 letters, digits, dots, hyphens or underscores", 2)
     return Instance(home, name)
+
+
+def make_folder(instance: Instance) -> None:
+    """Make the folders that are missing, for their owner only. Raises Failure."""
+    try:
+        for folder in (instance.home, instance.folder):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Failure(f"{instance.folder}: {error.strerror}") from None
+    check_owner(instance)
 
 
 def listens(

@@ -37,7 +37,8 @@ class LogFile(io.TextIOBase):
 
     def _look(self) -> None:
         """Rotate a file that has grown; follow where another process has rotated it."""
-        with self._path.parent.joinpath("log.lock").open("a") as lock:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with os.fdopen(os.open(self._path.with_name("log.lock"), flags, 0o600), "r+b") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._is_ours() and self._path.stat().st_size > self._most_bytes:
                 self._rotate()

@@ -85,5 +85,7 @@ class Menu(click.Group):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    nearest = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    names = list(known)
+    begun = [name for name in names if word and name.startswith(word)]
+    nearest = begun or difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""

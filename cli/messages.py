@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli.asking import confirm
+from cli.asking import asked_argument, confirm
 from cli.client import Api, Json, segment
 from cli.failure import Failure
 from cli.options import as_json, filters, yes
@@ -72,7 +72,7 @@ def subject(message: Json) -> str:
 
 
 @messages.command("show")
-@click.argument("message_id", metavar="ID")
+@asked_argument("message_id", "ID", "Id")
 @as_json
 @click.option("--content", is_flag=True, help="Print the mail itself, as it is sent.")
 @click.pass_obj

@@ -69,13 +69,24 @@ def print_line_of_json(value: object, file: IO[str] | None = None) -> None:
     click.echo(json.dumps(value, ensure_ascii=False), file=file)
 
 
+def show(table: Table) -> None:
+    """Print a table; without the blanks at the ends of its lines where nobody looks at it."""
+    if sys.stdout.isatty():
+        console().print(table)
+        return
+    with console().capture() as captured:
+        console().print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(styled(value) for value in row))
-    console().print(table)
+    show(table)
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -86,7 +97,7 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     for name, value in facts:
         if value not in (None, ""):
             grid.add_row(name, styled(value))
-    console().print(grid)
+    show(grid)
 
 
 def say(text: str, style: str = "") -> None:

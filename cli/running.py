@@ -31,7 +31,7 @@ class RunningNode:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._uncut = Uncut()
-        operation = operation_of(node.config, self.listening)
+        operation = operation_of(node, self.listening)
         app = build_app(services(node, self._uncut, operation))
         self.http = HttpServer(app, self._uncut)
 
@@ -143,12 +143,13 @@ def services(node: Node, uncut: Uncut, operation: Operation) -> Services:
     )
 
 
-def operation_of(config: Config, listening: Callable[[], Sequence[Listening]]) -> Operation:
+def operation_of(node: Node, listening: Callable[[], Sequence[Listening]]) -> Operation:
     return Operation(
-        settings=shown_settings(config),
-        database_file=config.database.sqlite_path,
+        settings=shown_settings(node.config),
+        database_file=node.config.database.sqlite_path,
         listening=listening,
-        admin_token_digest=token_watch(config),
+        admin_token_digest=token_watch(node.config),
+        rekey=node.rekey,
     )
 
 

@@ -2,6 +2,7 @@
 
 import click
 
+from cli.asking import asked_argument
 from cli.options import as_json
 from cli.output import clock, note, print_json, print_table
 from cli.place import Place
@@ -32,7 +33,7 @@ def list_suppressions(place: Place, as_json: bool) -> None:
 
 
 @suppressions.command("add")
-@click.argument("address")
+@asked_argument("address", "ADDRESS", "Address")
 @click.option("--reason", help="Why; it is shown in the list.")
 @click.option("--until", type=Moment(), help="When it ends: 30d, 2027-01-01; else never.")
 @click.pass_obj
@@ -46,7 +47,7 @@ def add_suppression(place: Place, address: str, reason: str | None, until: float
 
 
 @suppressions.command("remove")
-@click.argument("address")
+@asked_argument("address", "ADDRESS", "Address")
 @click.pass_obj
 def remove_suppression(place: Place, address: str) -> None:
     """Write to an address again."""

@@ -6,10 +6,11 @@ from typing import Any, TypeVar
 
 import click
 
-from cli.asking import confirm, secret, secret_options
+from cli.asking import asked_argument, confirm, secret, secret_options
 from cli.client import Json, segment
 from cli.failure import Failure
 from cli.grammar import INSTANCE
+from cli.names import complete_tenant
 from cli.options import as_json, yes
 from cli.output import clock, note, print_facts, print_json, print_table, say, yes_no
 from cli.place import Place
@@ -71,7 +72,7 @@ def list_tenants(place: Place, active_only: bool, as_json: bool) -> None:
 
 
 @tenants.command("show")
-@click.argument("tenant_id", metavar="TENANT")
+@asked_argument("tenant_id", "TENANT", "Tenant", complete_tenant)
 @as_json
 @click.pass_obj
 def show_tenant(place: Place, tenant_id: str, as_json: bool) -> None:
@@ -104,7 +105,7 @@ def facts(found: Json) -> list[tuple[str, object]]:
 
 
 @tenants.command("add")
-@click.argument("tenant_id", metavar="TENANT")
+@asked_argument("tenant_id", "TENANT", "Tenant", complete_tenant)
 @settings
 @as_json
 @click.pass_obj
@@ -125,7 +126,7 @@ def add_tenant(place: Place, /, tenant_id: str, as_json: bool, **given: Any) -> 
 
 
 @tenants.command("update")
-@click.argument("tenant_id", metavar="TENANT")
+@asked_argument("tenant_id", "TENANT", "Tenant", complete_tenant)
 @settings
 @click.option("--active/--inactive", default=None, help="Inactive: takes and sends nothing.")
 @click.pass_obj
@@ -168,7 +169,7 @@ def client_auth(method: str, user: str | None, source: dict[str, Any]) -> Json:
 
 
 @tenants.command("delete")
-@click.argument("tenant_id", metavar="TENANT")
+@asked_argument("tenant_id", "TENANT", "Tenant", complete_tenant)
 @click.option("--force", is_flag=True, help="Also with mail that is not sent yet.")
 @yes
 @click.pass_obj
@@ -191,7 +192,7 @@ def listed(counts: dict[str, int]) -> str:
 
 
 @tenants.command("key")
-@click.argument("tenant_id", metavar="TENANT")
+@asked_argument("tenant_id", "TENANT", "Tenant", complete_tenant)
 @click.option("--expires", "expires_at", type=Moment(), help="When it ends: 90d, 2027-01-01.")
 @click.option("--grace", "grace_s", type=Span(), help="How long the earlier key still works.")
 @click.option("--revoke", is_flag=True, help="End all keys, and make none.")

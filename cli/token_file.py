@@ -1,9 +1,9 @@
 """The admin token that is kept in the instance folder: nodes that run take up a new one at once."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from cli.private_file import replace_private
 from relay.config import Config
 from relay.crypto import digest, new_secret
 
@@ -46,12 +46,5 @@ def stamp_of(path: Path) -> tuple[int, int] | None:
 def replace_token(folder: Path) -> str:
     """Put a new token in the place of the one that is kept, whole and synced; return it."""
     token = new_secret()
-    path, fresh = folder / NAME, folder / f"{NAME}.new"
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{token}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
+    replace_private(folder / NAME, token)
     return token

@@ -89,6 +89,16 @@ class Keyring:
                 f"{where}: the stored value is damaged or of another place"
             ) from None
 
+    def is_newest(self, value: str) -> bool:
+        """Whether a sealed value is sealed with the key that seals now."""
+        return value.startswith(f"{_SEALED}{self._sealing_id}:")
+
+    def take_up(self, other: "Keyring") -> None:
+        """Become another keyring, for all who have this one. What is sealed with keys that the
+        other does not have opens no more.
+        """
+        self._ciphers, self._sealing_id = other._ciphers, other._sealing_id
+
     def open_legacy(self, value: str) -> str:
         """Return the secret in `ENC:` + base64, which has neither key id nor place; for import."""
         if not value.startswith(_LEGACY):

@@ -20,6 +20,16 @@ class Standing(Ok):
     """Whether this node takes mail."""
 
 
+class RekeyQuery(Model):
+    only_take_up: bool = False
+    """Take up the keys and seal nothing, so that other nodes may begin to."""
+
+
+class Rekeyed(Ok):
+    sealed: int
+    """Secrets that were sealed anew."""
+
+
 class PurgeQuery(Model):
     until: Seconds
     """Commands done before this time go (Unix seconds)."""

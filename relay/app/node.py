@@ -20,7 +20,7 @@ from relay.app.settings import (
     smtp_settings,
 )
 from relay.app.stores import open_database, open_stores
-from relay.config import Config
+from relay.config import Config, read_key_again
 from relay.crypto import Keyring
 from relay.dispatch.deliver import Deliverer
 from relay.dispatch.keeper import Errand, Keeper, Times
@@ -40,6 +40,7 @@ from relay.store import command_log, instance
 from relay.store.database import Database
 from relay.store.orders import OrderStore
 from relay.store.queue import once
+from relay.store.rekey import reseal
 from relay.store.retention import DAY_S
 from relay.store.spool import Spool
 from relay.store.sweeper import Sweeper
@@ -71,6 +72,7 @@ class Node:
         )
         self.orders = OrderStore(self.spool)
         self._place = place
+        self._keyring = keyring
         self._pool = Pool(pool_settings(config))
         self._build_dispatch()
         self._reporter = Reporter(
@@ -190,6 +192,14 @@ class Node:
         """Close what `open` opened; for a node that was not started."""
         await self.database.close()
         self._place.leave()
+
+    async def rekey(self, *, seals: bool) -> int:
+        """Take up the keys that are in the instance's key file now; where `seals`, seal all secrets
+        with the first of them. Return how many were. Raises ConfigError, SecretDamaged.
+        """
+        config = await asyncio.to_thread(read_key_again, self.config)
+        self._keyring.take_up(Keyring.from_text(key_text(config)))
+        return await reseal(self.database, self._keyring) if seals else 0
 
     def run_now(self, tenant_id: str | None) -> None:
         """Look at once at everything that waits for a reason of this node's own, and call the
