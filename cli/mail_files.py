@@ -2,7 +2,7 @@
 input.
 """
 
-import mailbox
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from pathlib import Path
 from cli.failure import Failure
 
 MBOX_START = b"From "
+# A time makes the difference to a sentence that begins so (RFC 4155).
+MBOX_LINE = re.compile(rb"From .*\d\d:\d\d")
+BLANK = (b"\r\n", b"\n")
 STDIN = "-"
 
 
@@ -65,6 +68,30 @@ def starts_an_mbox(path: Path) -> bool:
 
 
 def in_mbox(path: Path) -> Iterator[MailFile]:
-    box = mailbox.mbox(path, create=False)
-    for number, key in enumerate(box.keys(), start=1):
-        yield MailFile(f"{path}:{number}", partial(box.get_bytes, key))
+    for number, (start, end) in enumerate(bounds(path), start=1):
+        yield MailFile(f"{path}:{number}", partial(part_of, path, start, end))
+
+
+def bounds(path: Path) -> Iterator[tuple[int, int]]:
+    """Give where each mail of an mbox starts, its From line left out, and ends (RFC 4155)."""
+    start = at = 0
+    after_blank = True
+    with path.open("rb") as file:
+        for line in file:
+            if after_blank and MBOX_LINE.match(line):
+                if start:
+                    yield start, at
+                start = at + len(line)
+            after_blank = line in BLANK
+            at += len(line)
+    if start:
+        yield start, at
+
+
+def part_of(path: Path, start: int, end: int) -> bytes:
+    """Return one mail of an mbox, without the empty line that parts it from the next."""
+    with path.open("rb") as file:
+        file.seek(start)
+        content = file.read(end - start)
+    parting = next((ending for ending in BLANK if content.endswith(b"\n" + ending)), b"")
+    return content.removesuffix(parting)

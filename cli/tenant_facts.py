@@ -10,7 +10,7 @@ from cli.options import as_json
 from cli.output import from_now, note, print_facts, print_json
 from cli.place import Place
 from cli.reach import reach, tenant
-from cli.tenants import facts
+from cli.tenants import batches, facts
 
 PAGE_MESSAGES = 1000
 
@@ -84,6 +84,5 @@ def turn(place: Place, name: str, batch_code: str | None, *, as_json: bool) -> N
     if as_json:
         print_json(standing)
         return
-    suspended = ["all" if code == "*" else code for code in standing["suspended_batches"]]
-    note(f"suspended now: {', '.join(suspended) or 'nothing'};"
+    note(f"suspended now: {batches(standing['suspended_batches']) or 'nothing'};"
          f" {standing['pending_messages']} messages are not final")  # fmt: skip

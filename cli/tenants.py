@@ -1,6 +1,6 @@
 """`pillarbox NAME tenants`: who owns everything else."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, TypeVar
 
@@ -96,12 +96,16 @@ def facts(found: Json) -> list[tuple[str, object]]:
         ("callback path", found["client_sync_path"]),
         ("callback login", auth.get("method")),
         ("may give", ", ".join(f"{count} {name}" for name, count in limits.items())),
-        ("suspended", ", ".join(found["suspended_batches"])),
+        ("suspended", batches(found["suspended_batches"])),
         ("keeps content", found["keep_content_days"] and f"{found['keep_content_days']:g} days"),
         ("bounces to", found["bounce_return_path"]),
         ("since", clock(found["created_at"])),
         ("changed", clock(found["updated_at"])),
     ]
+
+
+def batches(codes: Sequence[str]) -> str:
+    return ", ".join("all" if code == "*" else code for code in codes)
 
 
 @tenants.command("add")

@@ -50,7 +50,7 @@ TABLES = (
 )
 
 
-async def reseal(database: Database, keyring: Keyring) -> int:
+async def reseal(database: Database, keyring: Keyring, portion: int = PORTION) -> int:
     """Seal with the first key what another sealed; return how many secrets that were. Raises
     SecretDamaged for what opens with none.
     """
@@ -58,19 +58,20 @@ async def reseal(database: Database, keyring: Keyring) -> int:
     for sealed in TABLES:
         last: Sequence[str] | None = ("",) * len(sealed.key)
         while last is not None:
-            changed, last = await database.write(partial(reseal_portion, sealed, keyring, last))
+            script = partial(reseal_portion, sealed, keyring, last, portion)
+            changed, last = await database.write(script)
             count += changed
     return count + await database.write(partial(reseal_instance, keyring))
 
 
 def reseal_portion(
-    sealed: Sealed, keyring: Keyring, after: Sequence[str]
+    sealed: Sealed, keyring: Keyring, after: Sequence[str], most: int
 ) -> Script[tuple[int, Sequence[str] | None]]:
     """Seal the next rows; return how many secrets were changed and the last key, None at the
     end.
     """
     count = 0
-    rows = yield Query(sealed.page, (*after, PORTION))
+    rows = yield Query(sealed.page, (*after, most))
     for row in rows:
         key = [row[name] for name in sealed.key]
         fresh = [
@@ -81,7 +82,7 @@ def reseal_portion(
         if changed:
             count += changed
             yield Query(sealed.update, (*fresh, *key))
-    last = [rows[-1][name] for name in sealed.key] if len(rows) == PORTION else None
+    last = [rows[-1][name] for name in sealed.key] if len(rows) == most else None
     return count, last
 
 
