@@ -66,6 +66,8 @@ def failed(instance: Instance, code: int, began_at: int) -> Failure:
     lines = end_of(instance.log, most_bytes=max(1, instance.log.stat().st_size - began_at))
     for line in lines:
         note(line)
+    if any("Address already in use" in line for line in lines):
+        note("other ports are given by --port and --smtp-port")
     return Failure(f"{instance.name} did not start; its log is {instance.log}", max(code, 1))
 
 

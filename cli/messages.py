@@ -1,6 +1,5 @@
 """`pillarbox NAME TENANT messages`: what was accepted, where it stands, and orders for it."""
 
-from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +26,25 @@ def messages() -> None:
 
 @messages.command("list")
 @filters
-@click.option("--limit", type=click.IntRange(min=1), default=SHOWN_MESSAGES, show_default=True)
+@click.option("--limit", type=click.IntRange(1, 10_000), default=SHOWN_MESSAGES, show_default=True)
 @as_json
 @click.pass_obj
 def list_messages(place: Place, /, limit: int, as_json: bool, **given: Any) -> None:
     """List messages, the latest ones, oldest first."""
-    latest: deque[Json] = deque(maxlen=limit)
+    query = {"tenant_id": place.tenant_id, "newest_first": True, **wanted(given)}
     with reach(place) as api:
-        count = 0
-        for page in paged(api, place, given):
-            latest.extend(page)
-            count += len(page)
+        answer = api.get("/messages", limit=limit, **query)
+    latest = answer["messages"][::-1]
     if as_json:
-        print_json(list(latest))
+        print_json(latest)
         return
     rows = [
         (clock(m["created_at"]), m["id"], m["status"], m["message"].get("from"), to(m), subject(m))
         for m in latest
     ]
     print_table(("accepted", "id", "status", "from", "to", "subject"), rows)
-    if count > limit:
-        note(f"the latest {limit} of {count}; --limit shows more, messages export gives all")
+    if answer.get("next_cursor"):
+        note(f"the latest {limit}; --limit shows more, messages export gives all")
 
 
 def paged(api: Api, place: Place, given: Json) -> Any:

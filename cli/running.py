@@ -44,7 +44,11 @@ class RunningNode:
         except OSError as error:
             raise ConfigError(f"http.listen: {listen}: {error.strerror}") from error
         maillog.listening("http", self.http_url)
-        await self._start_local(self.node.socket_path)
+        try:
+            await self._start_local(self.node.socket_path)
+        except ConfigError as error:
+            # Some network file systems have no sockets. Mail does not wait for the command line.
+            maillog.local_socket_failed(str(error))
 
     async def stand_by(self, socket: Path) -> None:
         """Store and show, and send nothing; listen on this socket only."""

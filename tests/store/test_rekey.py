@@ -56,5 +56,5 @@ async def test_no_sealed_column_is_forgotten(db: Database) -> None:
     mark = f"pbx1:{Keyring([OLD])!r}".replace("Keyring(", "").rstrip(")")
     for table in ("tenants", "accounts", "instance", "credentials"):
         for row in await db.fetch(f"SELECT * FROM {table}"):
-            values = [row[i] for i in range(len(row))]  # type: ignore[arg-type,index]
+            values = [row[i] for i in range(len(row))]  # type: ignore[arg-type]
             assert mark not in str(values)
