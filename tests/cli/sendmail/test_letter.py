@@ -66,6 +66,12 @@ def test_recipients_are_read_from_to_cc_and_bcc() -> None:
     assert found[2:] == [f"{name}@there.test" for name in ("a", "b", "hidden", "more")]
 
 
+def test_names_in_old_character_sets_do_no_harm() -> None:
+    letter = letters.parse(b"To: J\xfcrgen <bob@there.test>, J\xfcrgen <eve>\n\n")
+    assert letters.recipients_of(letter) == ["bob@there.test", "eve"]
+    assert b"<eve@acme.test>" in letters.qualified(letter, at_acme).content
+
+
 def test_a_mail_that_is_sent_on_goes_to_those_it_is_sent_on_to() -> None:
     letter = letters.parse(b"Resent-To: eve@there.test\nTo: bob@there.test\n\n")
     assert letters.recipients_of(letter) == ["eve@there.test"]
@@ -84,10 +90,10 @@ def test_bcc_is_taken_out_with_all_its_lines() -> None:
 
 
 def test_addresses_without_a_domain_get_one() -> None:
-    letter = letters.parse(b"From: root (Cron Daemon)\nTo: bob@there.test,\n eve\nSubject: root\n\n")
+    letter = letters.parse(b"From: root (Cron Daemon)\nTo: bob@there.test,\n eve\nSubject: us\n\n")
     assert letters.qualified(letter, at_acme).content == (
         b"From: Cron Daemon <root@acme.test>\r\nTo: bob@there.test, eve@acme.test\r\n"
-        b"Subject: root\r\n\r\n"
+        b"Subject: us\r\n\r\n"
     )
 
 

@@ -51,7 +51,7 @@ def test_a_password_is_read_from_its_file(tmp_path: Path) -> None:
     [
         ("servr = 'a'", "servr"),
         ("server = 1", "server"),
-        ("server = ", "line 1"),
+        ("server = ", "Invalid value"),
         ("tls = 'maybe'", "tls"),
         ("timeout_s = 0", "timeout_s"),
         ("timeout_s = 'long'", "timeout_s"),
