@@ -12,7 +12,7 @@ from cli.failure import Failure
 from cli.menu import did_you_mean
 from cli.names import complete_account
 from cli.options import as_json, yes
-from cli.output import clock, note, print_facts, print_json, print_table, say, yes_no
+from cli.output import clock, note, print_facts, print_json, print_table, yes_no
 from cli.place import Place
 from cli.reach import reach
 
@@ -187,10 +187,10 @@ def verify_account(place: Place, account_id: str, as_json: bool) -> None:
     if as_json:
         print_json(result)
     else:
-        for step in result.get("steps", []):
-            outcome = "ok" if step.get("ok") else "failed"
-            say(f"{step.get('step', step.get('name', ''))}: {outcome} {step.get('detail') or ''}")
-    if not result.get("ok"):
+        words = {True: "ok", False: "failed", None: "not taken"}
+        rows = [(step["step"], words[step["ok"]], step["detail"]) for step in result["steps"]]
+        print_table(("step", "", "said"), rows)
+    if not result["ok"]:
         raise Failure(f"{account_id} cannot be used", os.EX_TEMPFAIL)
 
 

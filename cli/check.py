@@ -106,11 +106,10 @@ def login(api: Api, account: Json) -> Finding:
     except Failure as failure:
         return Finding(what, TO_DO, failure.message)
     server = f"{account['host']}:{account['port']}"
-    if result.get("ok"):
+    if result["ok"]:
         return Finding(what, OK, f"{server} lets us in")
-    steps = [step for step in result.get("steps", []) if not step.get("ok")]
-    why = "; ".join(str(step.get("detail") or step.get("step")) for step in steps)
-    return Finding(what, TO_DO, f"{server}: {why or result.get('detail') or 'no login'}")
+    why = "; ".join(f"{s['step']}: {s['detail']}" for s in result["steps"] if s["ok"] is False)
+    return Finding(what, TO_DO, f"{server}: {why}")
 
 
 def of_callbacks(api: Api, tenants: Sequence[Json]) -> Iterator[Finding]:

@@ -31,6 +31,7 @@ STYLES = {
     "running": "green",
     "stopped": "dim",
     "ok": "green",
+    "not taken": "dim",
     "to do": "red",
     "note": "yellow",
 }

@@ -16,20 +16,22 @@ def suppressions() -> None:
 
 
 @suppressions.command("list")
+@click.option("--address", help="Only this address.")
 @as_json
 @click.pass_obj
-def list_suppressions(place: Place, as_json: bool) -> None:
+def list_suppressions(place: Place, address: str | None, as_json: bool) -> None:
     """List the addresses."""
+    query = {"tenant_id": place.tenant_id, "address": address}
     with reach(place) as api:
-        found = api.get("/suppressions", tenant_id=place.tenant_id)["suppressions"]
+        found = api.get("/suppressions", **query)["suppressions"]
     if as_json:
         print_json(found)
         return
     rows = [
-        (s["address"], s.get("reason"), clock(s.get("created_at")), clock(s.get("until")))
+        (s["address"], s["source"], s["reason"], clock(s["since"]), clock(s["until"]))
         for s in found
     ]
-    print_table(("address", "why", "since", "until"), rows)
+    print_table(("address", "by", "why", "since", "until"), rows)
 
 
 @suppressions.command("add")

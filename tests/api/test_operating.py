@@ -1,8 +1,11 @@
 """The routes of operators: settings, backup, drain, the command log, keys; and the local socket."""
 
 import asyncio
+import os
 import socket
 import sqlite3
+import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +20,8 @@ from admin_api.probes import Readiness
 from admin_api.server import HttpServer
 from admin_api.services import Services
 from relay.crypto import digest
-from relay.errors import SecretDamaged
+from relay.errors import SecretDamaged, StoreUnavailable
+from relay.store.backup import copy_database
 from tests.api.serving import ADMIN_TOKEN, Api, Message, close, serve
 
 SETTING = ShownSetting("workers", "1", "default")
@@ -133,6 +137,36 @@ async def test_what_cannot_be_copied_is_no_backup(services: Services, tmp_path: 
     answer = await api.client(ADMIN_TOKEN).get("/instance/backup")
     assert (answer.status_code, answer.json()) == (503, {"detail": "temporarily unavailable"})
     await close(api)
+
+
+def test_a_copy_that_is_not_sound_is_no_backup(tmp_path: Path) -> None:
+    file = tmp_path / "source.db"
+    with sqlite3.connect(file) as source:
+        source.execute("CREATE TABLE t (x)")
+        source.executemany("INSERT INTO t VALUES (?)", [("x" * 1000,)] * 100)
+        source.commit()
+    source.close()
+    content = file.read_bytes()
+    file.write_bytes(content[:20_480] + b"\xff" * 4096 + content[24_576:])
+    with pytest.raises(StoreUnavailable):
+        copy_database(file, tmp_path / "copy.db")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_another_user_is_no_operator_even_where_the_socket_is_open() -> None:
+    connect = "import socket, sys; s = socket.socket(1); s.connect(sys.argv[1]); s.recv(1)"
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        Path(folder).chmod(0o755)
+        listener.bind(f"{folder}/api.sock")
+        Path(folder, "api.sock").chmod(0o666)
+        listener.listen()
+        command = ["/usr/bin/env", "python3", "-c", connect, f"{folder}/api.sock"]
+        other = subprocess.Popen(command, user="nobody", group="nogroup", cwd="/")
+        connection, _ = listener.accept()
+        with connection:
+            assert not is_operator(connection)
+            connection.send(b"x")
+        assert other.wait(10) == 0
 
 
 async def test_a_server_database_is_not_ours_to_copy(bare: Api, admin: httpx.AsyncClient) -> None:

@@ -10,7 +10,7 @@ from cli.envelope import MOST_QUERY_CHARS, Envelope, envelope_of, id_of, portion
 from cli.instance_facts import counted
 from cli.log_file import KEPT_FILES
 from cli.mail_files import mail_files
-from cli.output import from_now, span
+from cli.output import from_now, plain, span
 from cli.shown_settings import without_login
 from cli.times import moment
 from relay.errors import Refused
@@ -79,6 +79,10 @@ def test_lengths_of_time_are_short_words() -> None:
         "12 ms", "1 s", "119 s", "2 min", "2 h", "2 d",
     ]  # fmt: skip
     assert (from_now(150.0, 100.0), from_now(50.0, 100.0)) == ("in 50 s", "50 s ago")
+
+
+def test_what_would_drive_a_terminal_is_not_shown() -> None:
+    assert plain("\x1b[31mred\r\nnext\u202e") == " [31mred  next "
 
 
 def test_counters_are_added_up_by_tenant() -> None:
