@@ -112,9 +112,12 @@ def change(instance: Instance, values: Mapping[str, str | None]) -> None:
     changed.
     """
     path = (instance.folder / FILE).resolve()
-    document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
-    for key, value in values.items():
-        put(document, key, value)
+    try:
+        document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
+        for key, value in values.items():
+            put(document, key, value)
+    except (TOMLKitError, OSError, ValueError) as error:
+        raise ConfigError(f"{path}: {error}") from None
     fresh = path.with_name(f"{FILE}.new")
     write(fresh, tomlkit.dumps(document))
     try:

@@ -148,6 +148,15 @@ class TenantMenu(PlaceMenu):
             help=f"Work on the tenant {place.tenant_id} of {place.name}.",
         )
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Name a tenant that is not there, where that is known at once."""
+        known = [name for name, _ in InstanceMenu(self.place).others(ctx)]
+        if known and self.place.tenant_id not in known:
+            hint = did_you_mean(self.place.tenant_id, known)
+            formatter.write_paragraph()
+            formatter.write_text(f"{self.place.name} has no tenant {self.place.tenant_id!r}{hint}")
+        super().format_epilog(ctx, formatter)
+
     def refuse(self, ctx: click.Context, word: str) -> NoReturn:
         hint = self.hint(ctx, word)
         meant = did_you_mean(self.place.tenant_id, INSTANCE)

@@ -163,7 +163,8 @@ def stop(instance: Instance) -> None:
 @click.command(short_help="Stop and start an instance.")
 @click.argument("instance", metavar="NAME", type=ExistingInstance())
 def restart(instance: Instance) -> None:
-    """Stop an instance if it runs, and start it."""
+    """Stop an instance if it runs, and start it; not where its settings are wrong by now."""
+    import_module("cli.loading").read(instance.home, instance.name, {})
     if pids(instance.folder):
         shut_down(instance, STOP_WITHIN_S)
     bring_up(instance, {})
@@ -203,5 +204,8 @@ def delete(instance: Instance, force: bool, yes: bool) -> None:
     confirm(f"Delete {instance.folder} with all mail in it, for good?", yes=yes or force)
     if running:
         shut_down(instance, STOP_WITHIN_S)
-    shutil.rmtree(instance.folder)
+    try:
+        shutil.rmtree(instance.folder)
+    except OSError as error:
+        raise Failure(f"{error.filename or instance.folder}: {error.strerror or error}") from None
     note(f"{instance.name} is deleted; a database elsewhere is left as it is")

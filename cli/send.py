@@ -75,10 +75,9 @@ def send(
     wish = Wish(sender, recipients, {"tenant_id": place.tenant_id, **query})
     with reach(place) as api:
         given = give(api, wish, mails)
-        told = given if not waits else None
         final = wait_for(api, place, given, timeout_s) if waits else {}
     conclude(given, final, as_json=as_json)
-    if told is not None and not is_running:
+    if not is_running:
         note(f"{place.name} is not running: they are sent once it is started")
     if any(each.is_refused for each in given) or any(s != "sent" for s in final.values()):
         raise SystemExit(1)

@@ -34,6 +34,8 @@ def test_help_at_each_level_lists_what_can_follow(prod: Cli) -> None:
     tenant = prod.ok("prod", "acme", "--help").out
     for word in ("messages", "credentials", "suspend", "send"):
         assert word in tenant
+    assert "no tenant" not in tenant
+    assert "no tenant 'acne'; did you mean 'acme'?" in prod.ok("prod", "acne", "--help").out
     group = prod.ok("prod", "acme", "messages", "--help").out
     for word in ("list", "show", "retry", "cancel", "hold", "release", "delete", "export"):
         assert word in group

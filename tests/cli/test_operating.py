@@ -80,6 +80,11 @@ def test_a_setting_is_changed_once_it_is_known_to_be_valid(prod: Cli) -> None:
     assert "pillarbox.toml.new" not in bad.err
     assert file.read_text() == before
     assert list(file.parent.glob("*.new")) == []
+    file.write_text("no toml at all")
+    assert prod("prod", "config", "set", "retry.jitter", "0.1").code == 78
+    assert prod("restart", "prod").code == 78
+    file.write_text(before)
+    assert prod.ok("list", "--json").json[0]["state"] == "running"
     unknown = prod("prod", "config", "set", "retry.wait_s", "1")
     assert (unknown.code, "did you mean 'retry.waits_s'" in unknown.err) == (2, True)
     secret = prod("prod", "config", "set", "http.metrics_token", "hush")
