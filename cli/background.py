@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 
 from cli.client import over
 from cli.failure import EX_UNAVAILABLE, Failure
@@ -78,7 +79,8 @@ def shut_down(instance: Instance, patience_s: float) -> None:
     running = pids(instance.folder)
     under_way = sending(instance)
     for pid in running:
-        os.kill(pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):  # its workers hold its lock, and end by themselves
+            os.kill(pid, signal.SIGTERM)
     if under_way:
         note(f"waiting for {under_way} deliveries under way")
     give_up_at = time.monotonic() + patience_s

@@ -117,7 +117,9 @@ def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_workers_are_each_spoken_to(home: Cli, postgres_dsn: str) -> None:
+def test_workers_are_each_spoken_to_and_end_with_who_started_them(
+    home: Cli, postgres_dsn: str
+) -> None:
     home.variables |= {
         "PILLARBOX_DB": postgres_dsn,
         "PILLARBOX_WORKERS": "2",
@@ -131,7 +133,11 @@ def test_workers_are_each_spoken_to(home: Cli, postgres_dsn: str) -> None:
     home.ok("prod", "drain")
     active = [asyncio.run(takes_mail(path)) for path in (home.home / "prod").glob("api*.sock")]
     assert active == [False, False]
-    assert home.process("stop", "prod").code == 0
+    os.kill(pid_of(home, "prod"), signal.SIGKILL)
+    deadline = time.monotonic() + 30
+    while home("status", "prod").code == 0 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert home.ok("list", "--json").json[0]["state"] == "stopped"
 
 
 async def takes_mail(path: Path) -> bool:
