@@ -29,6 +29,7 @@ from relay.errors import NotFound
 from relay.model import Tenant
 from relay.store.destroy import StillSending, belongings, destroy
 from relay.store.outbox import Standing
+from relay.store.tenants import BroughtKey
 
 _SOMETIMES = frozenset({"next_cursor", "warnings", "api_key", "expires_at", "dry_run"})
 # A tenant must not lift what its operator set for it.
@@ -39,7 +40,8 @@ _KNOWN = frozenset(field.name for field in fields(Tenant))
 async def save_tenant(services: Services, call: Call) -> Answer:
     given, warnings = call.read_body(TenantInput)
     tenant = changed(Tenant(given.id, given.id), given, set(TenantFields.model_fields))
-    key = await services.tenants.open(tenant)
+    brought = given.api_key_hash and BroughtKey(given.api_key_hash, given.api_key_expires_at)
+    key = await services.tenants.open(tenant, brought or None)
     return Answer(shown(TenantMade(api_key=key, warnings=warnings), omit=_SOMETIMES))
 
 

@@ -66,6 +66,11 @@ class Api:
     def text(self, path: str) -> str:
         return self._request("GET", path).text
 
+    def attempt(self, path: str, body: object) -> httpx.Response:
+        """Post a body; the answer is returned whatever it says, for the caller to judge."""
+        with connection_kept():
+            return self._http.post(path, json=body)
+
     def post_mail(self, content: bytes, **query: object) -> httpx.Response:
         """Give a mail; the answer is returned whatever it says, for the caller to judge."""
         headers = {"Content-Type": "message/rfc822"}

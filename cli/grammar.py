@@ -24,6 +24,7 @@ ROOT = {
     "restart": Entry("cli.instances:restart", "Stop and start an instance."),
     "status": Entry("cli.instances:status", "Show whether an instance runs, and how it is."),
     "delete": Entry("cli.instances:delete", "Delete an instance with everything in it."),
+    "import-genro": Entry("cli.import_genro:import_genro", "Move in from genro-mail-proxy."),
     "use": Entry("cli.using:use", "Stay at an instance, or at a tenant of it."),
     "current": Entry("cli.using:show_current", "Show what is in use."),
     "completion": Entry("cli.completion:completion", "Print what makes the Tab key work."),
