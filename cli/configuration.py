@@ -118,7 +118,7 @@ def change(instance: Instance, values: Mapping[str, str | None]) -> None:
             put(document, key, value)
     except (TOMLKitError, OSError, ValueError) as error:
         raise ConfigError(f"{path}: {error}") from None
-    fresh = path.with_name(f"{FILE}.new")
+    fresh = path.with_name(f"{FILE}.{os.getpid()}.new")
     write(fresh, tomlkit.dumps(document))
     try:
         check(instance, fresh)

@@ -48,7 +48,7 @@ def summary(instance: Instance) -> Json:
     fixed = {"name": instance.name, "folder": str(instance.folder)}
     sockets = instance.live_sockets()
     if not sockets:
-        state = "starting" if pids(instance.folder) else "stopped"
+        state = "starting or stopping" if pids(instance.folder) else "stopped"
         return {**fixed, "state": state, "http": None, "smtp": None, "waiting": None}
     try:
         with over(sockets[0], ANSWER_WITHIN_S) as api:
@@ -87,14 +87,17 @@ def start(
     """
     instance = named(home_of(ctx), name)
     make_folder(instance)
-    options = listens(instance, host, port, smtp_port)
-    if foreground:
+    with starting(instance.folder):
         refuse_running(instance)
+        options = listens(instance, host, port, smtp_port)
+        if not foreground:
+            launch(instance, options)
+    if foreground:
         serve = import_module("cli.serve").serve
         words = [word for option in options.items() for word in option]
         serve.main([*words, "--name", name], prog_name="pillarbox start", parent=ctx)
         return
-    bring_up(instance, options)
+    tell_where(instance)
 
 
 def named(home: Path, name: str) -> Instance:
@@ -142,10 +145,7 @@ def refuse_running(instance: Instance) -> None:
         raise Failure(f"{instance.name} is running already (process {running[0]})")
 
 
-def bring_up(instance: Instance, options: Mapping[str, str]) -> None:
-    with starting(instance.folder):
-        refuse_running(instance)
-        launch(instance, options)
+def tell_where(instance: Instance) -> None:
     found = summary(instance)
     say(f"{instance.name} is running: REST {found['http']}, SMTP {found['smtp']}")
 
@@ -167,7 +167,10 @@ def restart(instance: Instance) -> None:
     import_module("cli.loading").read(instance.home, instance.name, {})
     if pids(instance.folder):
         shut_down(instance, STOP_WITHIN_S)
-    bring_up(instance, {})
+    with starting(instance.folder):
+        refuse_running(instance)
+        launch(instance, {})
+    tell_where(instance)
 
 
 @click.command(short_help="Show whether an instance runs, and how it is.")

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+import pexpect
 import pytest
 
 from cli.serving import pids
@@ -29,6 +30,10 @@ def home(plain: Cli) -> Iterator[Cli]:
 
 def pid_of(cli: Cli, name: str) -> int:
     return int(cli.ok("status", name, "--json").json["pids"][0])
+
+
+def state_of(cli: Cli) -> str:
+    return str(cli.ok("list", "--json").json[0]["state"])
 
 
 def test_an_instance_is_started_used_and_stopped(home: Cli) -> None:
@@ -52,7 +57,19 @@ def test_an_instance_is_started_used_and_stopped(home: Cli) -> None:
     assert home.ok("stop", "prod").out == "prod is stopped\n"
     assert home("stop", "prod").code == 69
     assert home("status", "prod").code == 69
-    assert home.ok("list", "--json").json[0]["state"] == "stopped"
+    assert state_of(home) == "stopped"
+
+
+def test_an_instance_in_the_foreground_ends_with_ctrl_c(home: Cli) -> None:
+    words = ("start", "prod", "--foreground", "--port", "0", "--smtp-port", "0")
+    terminal = home.terminal("--home", str(home.home), *words)
+    terminal.expect("Pillarbox is ready: http://127.0.0.1:")
+    assert state_of(home) == "running"
+    terminal.kill(signal.SIGINT)
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert state_of(home) == "stopped"
 
 
 def test_why_it_does_not_start_is_said(home: Cli) -> None:
@@ -62,7 +79,7 @@ def test_why_it_does_not_start_is_said(home: Cli) -> None:
     assert shown.code == os.EX_CONFIG
     assert f"127.0.0.1:{port}: Address already in use" in shown.err
     assert "pillarbox.log" in shown.err
-    assert home.ok("list", "--json").json[0]["state"] == "stopped"
+    assert state_of(home) == "stopped"
 
 
 def test_two_starts_at_once_start_it_once(home: Cli) -> None:
@@ -85,10 +102,10 @@ def test_what_a_killed_process_left_behind_deceives_nobody_and_goes_when_deleted
     while pids(home.home / "prod") and time.monotonic() < deadline:
         time.sleep(0.01)
     assert (home.home / "prod" / "api.sock").exists()
-    assert home.ok("list", "--json").json[0]["state"] == "stopped"
+    assert state_of(home) == "stopped"
     assert home.ok("prod", "tenants", "list", "--json").json[0]["id"] == "acme"
     home.start("prod")
-    assert home.ok("list", "--json").json[0]["state"] == "running"
+    assert state_of(home) == "running"
     assert home("delete", "prod", "--yes").code == 1
     assert home("delete", "prodd", "--yes").code == 1
     home.ok("delete", "prod", "--force")
@@ -135,9 +152,9 @@ def test_workers_are_each_spoken_to_and_end_with_who_started_them(
     assert active == [False, False]
     os.kill(pid_of(home, "prod"), signal.SIGKILL)
     deadline = time.monotonic() + 30
-    while home("status", "prod").code == 0 and time.monotonic() < deadline:
+    while state_of(home) != "stopped" and time.monotonic() < deadline:
         time.sleep(0.1)
-    assert home.ok("list", "--json").json[0]["state"] == "stopped"
+    assert state_of(home) == "stopped"
 
 
 async def takes_mail(path: Path) -> bool:
