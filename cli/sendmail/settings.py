@@ -75,7 +75,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     for path in (SYSTEM_FILE, user_file(environ)):
         found.update(from_file(path))
     found.update(from_environment(environ))
-    return settings_of(found)
+    return settings_of({name: value for name, value in found.items() if value != ""})
 
 
 def user_file(environ: Mapping[str, str]) -> Path:

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from cli.sendmail.dialogue import LINE_MAX_BYTES
 from tests.cli.sendmail.calling import Caller
 from tests.fakes.upstream import FakeUpstream
 
@@ -27,6 +28,15 @@ async def test_what_is_said_reaches_the_relay_with_our_login(tmp_path: Path) -> 
         codes = [reply[:3] for reply in replies if reply[3:4] == " "]
         assert codes == ["220", "250", "250", "250", "354", "250", "221"]
         assert not [reply for reply in replies if "AUTH" in reply or "STARTTLS" in reply]
+
+
+async def test_only_a_line_of_its_own_is_the_last_dot(tmp_path: Path) -> None:
+    long_line = b"x" * LINE_MAX_BYTES + b"."
+    async with FakeUpstream() as relay:
+        call = Caller(tmp_path, {"server": f"127.0.0.1:{relay.port}"})
+        await call.ok("-bs", mail=SPOKEN.replace(b"..dot", long_line))
+        [mail] = await relay.wait_for(1)
+        assert mail.content.endswith(long_line + b"\r\n")
 
 
 async def test_a_dialogue_may_end_without_a_word(tmp_path: Path) -> None:

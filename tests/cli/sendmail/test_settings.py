@@ -8,6 +8,8 @@ import pytest
 from cli.sendmail import settings
 from cli.sendmail.ending import Ended
 
+SAMPLE = Path(__file__).parents[3] / "conf" / "sendmail.toml"
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> dict[str, str]:
@@ -44,6 +46,17 @@ def test_a_password_is_read_from_its_file(tmp_path: Path) -> None:
     missing = settings.load({"PILLARBOX_SENDMAIL_PASSWORD_FILE": str(tmp_path / "none")})
     with pytest.raises(Ended, match="password_file"):
         missing.secret()
+
+
+def test_the_sample_has_every_setting_with_its_default() -> None:
+    sample = dict(settings.from_file(SAMPLE))
+    assert sample.keys() == settings.NAMES
+    assert settings.settings_of(sample) == settings.settings_of({})
+
+
+def test_an_empty_text_is_the_same_as_none(home: dict[str, str]) -> None:
+    write(home, 'tls = ""\ninstance = ""\ntimeout_s = ""\n')
+    assert settings.load(home) == settings.load({})
 
 
 @pytest.mark.parametrize(
