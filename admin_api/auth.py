@@ -62,13 +62,18 @@ def token(headers: Mapping[str, str]) -> str | None:
     return value.strip() if scheme.lower() == "bearer" else None
 
 
+def admin_digest(services: Services) -> str:
+    current = services.operation.admin_token_digest
+    return services.settings.admin_token_digest if current is None else current()
+
+
 async def identify(headers: Mapping[str, str], services: Services) -> Caller:
     """Return who calls. Raises 401, the same for a missing, a wrong and an expired token."""
     given = token(headers)
     if not given or len(given) > _TOKEN_MAX_CHARS:
         raise unauthorized()
     hashed = digest(given)
-    if same(hashed, services.settings.admin_token_digest):
+    if same(hashed, admin_digest(services)):
         return ADMIN
     if _TENANT_KEY.fullmatch(given):
         key = await services.directory.api_key(hashed)

@@ -1,6 +1,7 @@
 """GET /messages and below: what was accepted, where it stands, what it looks like."""
 
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import NoReturn
 
 from admin_api import cursors, strict_json
@@ -101,20 +102,25 @@ class Listing:
         yield b"]}"
 
     def _pages(self, after: str, size: int) -> AsyncIterator[list[MessageView]]:
-        return selected(self._messages, self._query, after, size)
+        wanted = replace(filter_of(self._query), newest_first=self._query.newest_first)
+        return matching(self._messages, wanted, self._query.status, after, size)
 
     async def _record(self, view: MessageView) -> dict[str, object]:
         events = await self._messages.events(view.pk) if self._query.include_history else None
         return shown(record(view, self._tenant_name, events), omit=_SOMETIMES)
 
 
-async def selected(
-    messages: MessageStore, selection: Selection, after: str = "", size: int = PAGE_MESSAGES
+def selected(messages: MessageStore, selection: Selection) -> AsyncIterator[list[MessageView]]:
+    """Read what is selected, page by page."""
+    return matching(messages, filter_of(selection), selection.status, "", PAGE_MESSAGES)
+
+
+async def matching(
+    messages: MessageStore, wanted: Filter, status: str | None, after: str, size: int
 ) -> AsyncIterator[list[MessageView]]:
-    """Read what is selected, page by page. Status is derived, so it is asked of what was read."""
-    wanted = filter_of(selection)
+    """Read page by page. Status is derived, so it is asked of what was read."""
     while views := await messages.page(wanted, after=after, limit=size):
-        yield [v for v in views if selection.status in (None, status_of(v.recipients))]
+        yield [v for v in views if status in (None, status_of(v.recipients))]
         after = views[-1].pk
 
 

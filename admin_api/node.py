@@ -5,12 +5,20 @@ from admin_api.probes import depth_by_state
 from admin_api.problems import Answer, again, unauthorized
 from admin_api.routes import Access, Call, Route, shown
 from admin_api.schemas.model import Ok
-from admin_api.schemas.node import Alive, MailboxTrouble, Status, Trouble, WakeQuery
+from admin_api.schemas.node import (
+    Alive,
+    Listening,
+    MailboxTrouble,
+    NodeFacts,
+    Status,
+    Trouble,
+    WakeQuery,
+)
 from admin_api.services import Services
 from relay.crypto import digest, same
 from relay.store.mailboxes import Standing
 
-_SOMETIMES = frozenset({"queue"})
+_SOMETIMES = frozenset({"queue", "facts"})
 
 
 async def health(_services: Services, _call: Call) -> Answer:
@@ -47,6 +55,7 @@ async def status(services: Services, call: Call) -> Answer:
             for t in troubles
         ],
         mailboxes_in_trouble=[mailbox_trouble(mailbox) for mailbox in mailboxes],
+        facts=facts_of(services) if call.caller.is_admin else None,
     )
     return Answer(shown(answer, omit=_SOMETIMES))
 
@@ -60,6 +69,18 @@ def mailbox_trouble(standing: Standing) -> MailboxTrouble:
         since=standing.failing_since or 0.0,
         last_ok_ts=standing.looked_at,
         until=standing.due_at,
+    )
+
+
+def facts_of(services: Services) -> NodeFacts:
+    return NodeFacts(
+        instance=services.settings.instance_name,
+        database="sqlite" if services.database.single_writer else "postgresql",
+        now=services.database.now(),
+        listening=[
+            Listening(service=each.service, address=each.address)
+            for each in services.operation.listening()
+        ],
     )
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
-from relay.errors import RelayError, StoreFull
+from relay.errors import RelayError, ShuttingDown, StoreFull
 from relay.metrics import Metrics
 from relay.model import State
 from relay.store.database import Database, Query, Script
@@ -47,9 +47,10 @@ class Recent(Generic[T]):
 class Readiness:
     """Whether this node can write to its database."""
 
-    def __init__(self, database: Database, check_disk: Callable[[], None]) -> None:
+    def __init__(self, database: Database, check_open: Callable[[], None]) -> None:
+        """`check_open` raises ShuttingDown or StoreFull while no mail can be taken."""
         self._database = database
-        self._check_disk = check_disk
+        self._check_open = check_open
         self._trouble = Recent(self._probe, READY_FOR_S)
 
     async def trouble(self) -> str | None:
@@ -58,13 +59,15 @@ class Readiness:
 
     async def _probe(self) -> str | None:
         try:
-            self._check_disk()
+            self._check_open()
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._database.write(lambda: touch(self._database.now()))
         except TimeoutError:
             return "the database does not answer in time"
         except StoreFull:
             return "no space left for mail"
+        except ShuttingDown:
+            return "being drained: no mail is taken"
         except RelayError:
             return "the database cannot be written"
         return None

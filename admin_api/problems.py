@@ -14,6 +14,7 @@ from relay.errors import (
     QuotaExceeded,
     Refused,
     RelayError,
+    ShuttingDown,
     StoreFull,
     Temporary,
 )
@@ -75,6 +76,8 @@ def trouble(error: Temporary) -> Answer:
         return again(507, "no space left for mail")
     if isinstance(error, QuotaExceeded):
         return again(429, "too much mail is waiting")
+    if isinstance(error, ShuttingDown):
+        return again(503, "this node takes no mail now")
     return again(503, "temporarily unavailable")
 
 

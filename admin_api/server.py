@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from admin_api.app import App
+from admin_api.local import address_of
 from admin_api.protocol import BoundedProtocol
 from admin_api.uncut import Uncut
 
@@ -32,6 +33,10 @@ class HttpServer:
         """The address of the first port, as it was bound."""
         host, port = self._listeners[0].getsockname()[:2]
         return str(host), int(port)
+
+    @property
+    def has_port(self) -> bool:
+        return bool(self._listeners) and self._listeners[0].family != socket.AF_UNIX
 
     @property
     def connection_count(self) -> int:
@@ -97,7 +102,8 @@ def private_socket(path: Path) -> socket.socket:
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
-        listener.bind(str(path))
+        with address_of(path) as address:
+            listener.bind(address)
     finally:
         os.umask(mask)
     return listener

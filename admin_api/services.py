@@ -1,8 +1,9 @@
 """What the handlers of the REST API use, handed over in one piece by whoever builds the node."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from admin_api.operation import Operation
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.uncut import Uncut
 from relay.attachments.offload.depot import Depot
@@ -101,3 +102,4 @@ class Services:
     uncut: Uncut
     depot: Depot
     tickets: Tickets
+    operation: Operation = field(default_factory=Operation)

@@ -30,6 +30,7 @@ from relay.errors import NotFound
 from relay.model import Tenant
 from relay.store.destroy import StillSending, belongings, destroy
 from relay.store.outbox import Standing
+from relay.store.tenants import BroughtKey
 
 _SOMETIMES = frozenset({"next_cursor", "warnings", "api_key", "expires_at", "dry_run"})
 # A tenant must not lift what its operator set for it.
@@ -44,7 +45,8 @@ async def save_tenant(services: Services, call: Call) -> Answer:
     config = stored.large_file_config if stored else None
     blank = Tenant(given.id, given.id, large_file_config=config)
     tenant = changed(blank, given, set(TenantFields.model_fields))
-    key = await services.tenants.open(tenant)
+    brought = given.api_key_hash and BroughtKey(given.api_key_hash, given.api_key_expires_at)
+    key = await services.tenants.open(tenant, brought or None)
     return Answer(shown(TenantMade(api_key=key, warnings=warnings), omit=_SOMETIMES))
 
 

@@ -2,16 +2,14 @@
 
 import os
 import sys
-from importlib.metadata import version
+from pathlib import Path
 
 import click
 
-from cli.demo import demo
-from cli.parse_bounce import parse_bounce
-from cli.serve import serve
+from cli.failure import EX_UNAVAILABLE
+from cli.grammar import ROOT, RootMenu
 from relay.errors import ConfigError, RelayError, StoreLocked, StoreUnavailable, UnsafeStore
 
-EX_UNAVAILABLE = 69
 EXITS: dict[type[RelayError], int] = {
     ConfigError: os.EX_CONFIG,
     UnsafeStore: os.EX_CONFIG,
@@ -20,19 +18,19 @@ EXITS: dict[type[RelayError], int] = {
 }
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version("pillarbox"), prog_name="pillarbox")
-def pillarbox() -> None:
+@click.command(cls=RootMenu, entries=ROOT, subcommand_metavar="COMMAND | NAME COMMAND [ARGS]...")
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where instances live; $PILLARBOX_HOME or ~/.pillarbox.",
+)
+@click.version_option(package_name="pillarbox", prog_name="pillarbox")
+def pillarbox(home: Path | None) -> None:
     """Relay mail: applications drop their mail into it and get on with their work.
 
     Pillarbox takes mail by SMTP or REST, keeps it in a durable queue and delivers it through your
     own mail servers. Try `pillarbox demo` first.
     """
-
-
-pillarbox.add_command(demo)
-pillarbox.add_command(parse_bounce)
-pillarbox.add_command(serve)
 
 
 def main() -> None:

@@ -1,16 +1,22 @@
-"""A node with its REST face, from start to stop: what `serve` and `demo` run."""
+"""A node with its REST face, from start to stop: what `serve` and `demo` run, and, without its
+ports, what a command runs that works on an instance which does not.
+"""
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from pathlib import Path
 
 from admin_api.app import build_app
+from admin_api.operation import Listening, Operation
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.server import HttpServer
 from admin_api.services import AccountTrouble, ApiSettings, Services
 from admin_api.uncut import Uncut
+from cli.shown_settings import shown_settings
+from cli.token_file import token_watch
 from relay import maillog
 from relay.app import Node
 from relay.config import Config
@@ -25,7 +31,9 @@ class RunningNode:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._uncut = Uncut()
-        self.http = HttpServer(build_app(services(node, self._uncut)), self._uncut)
+        operation = operation_of(node, self.listening)
+        app = build_app(services(node, self._uncut, operation))
+        self.http = HttpServer(app, self._uncut)
 
     async def start(self) -> None:
         """Open every port. Raises ConfigError when one cannot be bound."""
@@ -36,6 +44,27 @@ class RunningNode:
         except OSError as error:
             raise ConfigError(f"http.listen: {listen}: {error.strerror}") from error
         maillog.listening("http", self.http_url)
+        try:
+            await self._start_local(self.node.socket_path)
+        except ConfigError as error:
+            # Some network file systems have no sockets. Mail does not wait for the command line.
+            maillog.local_socket_failed(str(error))
+
+    async def stand_by(self, socket: Path) -> None:
+        """Store and show, and send nothing; listen on this socket only."""
+        await self.node.stand_by()
+        await self._start_local(socket)
+
+    async def stand_down(self) -> None:
+        """End what `stand_by` began."""
+        await self.http.stop(HTTP_STOP_S)
+        await self.node.stand_down()
+
+    async def _start_local(self, socket: Path) -> None:
+        try:
+            await self.http.start_unix(socket)
+        except OSError as error:
+            raise ConfigError(f"{socket}: {error.strerror or error}") from error
 
     async def stop(self) -> None:
         await self.http.stop(HTTP_STOP_S)
@@ -43,8 +72,21 @@ class RunningNode:
 
     @property
     def http_url(self) -> str:
-        host, port = self.http.address
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"http://{shown_address(*self.http.address)}"
+
+    def listening(self) -> list[Listening]:
+        """Say where this node is spoken to; nowhere while it only stands by."""
+        if not self.http.has_port:
+            return []
+        smtp = [
+            Listening("smtps" if endpoint.implicit_tls else "smtp", shown_address(host, port))
+            for endpoint, host, port in self.node.smtp.addresses
+        ]
+        return [Listening("http", self.http_url), *smtp]
+
+
+def shown_address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 @asynccontextmanager
@@ -73,7 +115,7 @@ async def until_told_to_stop(node: Node) -> None:
     maillog.stopping("signal")
 
 
-def services(node: Node, uncut: Uncut) -> Services:
+def services(node: Node, uncut: Uncut, operation: Operation) -> Services:
     config = node.config
     return Services(
         settings=api_settings(config),
@@ -102,12 +144,23 @@ def services(node: Node, uncut: Uncut) -> Services:
         wake=node.run_now,
         accounts_in_trouble=lambda: troubles(node),
         why_waiting=node.dispatcher.why_waiting,
-        is_active=lambda: True,
-        readiness=Readiness(node.database, node.door.check_disk),
+        is_active=lambda: node.door.is_open,
+        readiness=Readiness(node.database, node.door.check_open),
         gauges=QueueGauges(node.database, node.stores.events, node.metrics),
         uncut=uncut,
         depot=node.large_files.depot,
         tickets=node.large_files.tickets,
+        operation=operation,
+    )
+
+
+def operation_of(node: Node, listening: Callable[[], Sequence[Listening]]) -> Operation:
+    return Operation(
+        settings=shown_settings(node.config),
+        database_file=node.config.database.sqlite_path,
+        listening=listening,
+        admin_token_digest=token_watch(node.config),
+        rekey=node.rekey,
     )
 
 

@@ -1,35 +1,33 @@
 """`pillarbox serve`: one node in the foreground, everything from settings and environment."""
 
 import gc
-import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import click
 import uvloop
 
+from cli.failure import Failure
+from cli.grammar import RESERVED
+from cli.loading import load
+from cli.log_file import LogFile
+from cli.place import home_of
 from cli.running import running, until_told_to_stop
+from cli.serving import serving
 from cli.workers import supervise
 from relay import maillog
 from relay.app.memory import return_big_buffers
-from relay.config import Config, ensure_secrets
+from relay.config import Config
 
 COLLECT_AFTER = 20_000
-
-
-def default_home() -> Path:
-    return Path(os.environ.get("PILLARBOX_HOME") or "~/.pillarbox").expanduser()
 
 
 @click.command(short_help="Run a node in the foreground.")
 @click.option(
     "--home",
     type=click.Path(file_okay=False, path_type=Path),
-    default=default_home,
-    show_default="$PILLARBOX_HOME or ~/.pillarbox",
-    help="Where instances live.",
+    help="Where instances live; $PILLARBOX_HOME or ~/.pillarbox.",
 )
 @click.option(
     "--name", default="default", show_default=True, help="The instance: a folder of the home."
@@ -39,8 +37,15 @@ def default_home() -> Path:
 @click.option(
     "--workers", type=click.IntRange(1, 64), help="Nodes on this machine; needs PostgreSQL."
 )
+@click.option("--log-file", type=click.Path(dir_okay=False, path_type=Path), hidden=True)
+@click.pass_context
 def serve(
-    home: Path, name: str, smtp_listen: str | None, http_listen: str | None, workers: int | None
+    ctx: click.Context,
+    /,
+    home: Path | None,
+    name: str,
+    log_file: Path | None,
+    **listens: str | int | None,
 ) -> None:
     """Run a node in the foreground, until SIGTERM or Ctrl-C.
 
@@ -48,24 +53,22 @@ def serve(
     instance's folder. At the first start the folder is made, with an embedded database, an admin
     token (file api_token) and an encryption key (file encryption_key).
     """
-    given = {"smtp.listen": smtp_listen, "http.listen": http_listen, "workers": workers}
-    config = load(home, name, given)
-    configure_log(config)
+    if name in RESERVED:
+        raise Failure(f"{name!r} is a command: it cannot be an instance's name", 2)
+    given = {key.replace("_listen", ".listen"): value for key, value in listens.items()}
+    config = load(home or home_of(ctx), name, given)
+    configure_log(config, log_file)
     return_big_buffers()
-    if config.workers > 1:
-        sys.exit(supervise(config.workers, lambda: uvloop.run(run(config))))
-    uvloop.run(run(config))
+    with serving(config.instance_dir):
+        if config.workers > 1:
+            sys.exit(supervise(config.workers, lambda: uvloop.run(run(config))))
+        uvloop.run(run(config))
 
 
-def load(home: Path, name: str, given: Mapping[str, object]) -> Config:
-    """Read every setting. Raises ConfigError with a line for each mistake."""
-    config = Config.load(home=home, name=name, environ=os.environ, overrides=given)
-    return ensure_secrets(config)
-
-
-def configure_log(config: Config) -> None:
+def configure_log(config: Config, log_file: Path | None) -> None:
     on_terminal: Literal["text", "json"] = "text" if sys.stderr.isatty() else "json"
-    maillog.configure(config.log.format or on_terminal, config.log.level)
+    stream = None if log_file is None else cast(TextIO, LogFile(log_file))
+    maillog.configure(config.log.format or on_terminal, config.log.level, stream=stream)
 
 
 async def run(config: Config) -> None:

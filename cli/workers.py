@@ -2,11 +2,13 @@
 dies.
 
 The nodes share the ports (SO_REUSEPORT) and meet in PostgreSQL; the parent takes no mail itself.
+When it is killed, they end in order: nobody would replace them, nor stop them.
 """
 
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 
@@ -32,6 +34,8 @@ class Supervision:
         self._children: set[int] = set()
         self._is_stopping = False
         self._worst = 0
+        # The parent alone holds the end to write to: that the other end closes tells of its death.
+        self._death, self._life = os.pipe()
 
     def start_one(self) -> None:
         pid = os.fork()
@@ -40,6 +44,8 @@ class Supervision:
             return
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
+        os.close(self._life)
+        threading.Thread(target=end_with_parent, args=[self._death], daemon=True).start()
         try:
             self._run()
         except Permanent as error:
@@ -74,3 +80,9 @@ class Supervision:
                 time.sleep(AGAIN_AFTER_S)
                 self.start_one()
         return self._worst
+
+
+def end_with_parent(death: int) -> None:
+    """Stop this process in order once its parent is gone."""
+    os.read(death, 1)
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -99,6 +99,17 @@ class Keyring:
         macs = (_mac(key, data, purpose)[: len(signature)] for key in self._keys)
         return bool(signature) and any(hmac.compare_digest(mac, signature) for mac in macs)
 
+    def is_newest(self, value: str) -> bool:
+        """Whether a sealed value is sealed with the key that seals now."""
+        return value.startswith(f"{_SEALED}{self._sealing_id}:")
+
+    def take_up(self, other: "Keyring") -> None:
+        """Become another keyring, for all who have this one. What is sealed with keys that the
+        other does not have opens no more.
+        """
+        self._keys, self._ciphers = other._keys, other._ciphers
+        self._sealing_id = other._sealing_id
+
     def open_legacy(self, value: str) -> str:
         """Return the secret in `ENC:` + base64, which has neither key id nor place; for import."""
         if not value.startswith(_LEGACY):

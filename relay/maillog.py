@@ -410,6 +410,11 @@ def listening(service: str, address: str) -> None:
     _log.info("listening", service=service, address=address)
 
 
+def local_socket_failed(reason: str) -> None:
+    """Say that commands on this machine cannot speak to this node; mail is taken all the same."""
+    _log.warning("local_socket_failed", reason=reason)
+
+
 def recovered(count: int) -> None:
     """Say that recipients which a dead node had leased were taken up."""
     _log.warning("recovered", recipients=count)

@@ -148,6 +148,8 @@ class Selection(Model):
 
 
 class ListQuery(Page, Selection):
+    newest_first: bool = False
+    """Begin with what was accepted last."""
     include_history: bool = False
     """With `history`: every event of each message."""
 

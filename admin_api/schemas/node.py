@@ -27,6 +27,23 @@ class MailboxTrouble(Model):
     until: float
 
 
+class Listening(Model):
+    service: str
+    """http, smtp or smtps."""
+    address: str
+
+
+class NodeFacts(Model):
+    """What only the admin token is told of a node."""
+
+    instance: str
+    database: str
+    """sqlite or postgresql."""
+    now: float
+    """The time of the database (Unix seconds)."""
+    listening: list[Listening]
+
+
 class Status(Model):
     ok: bool
     active: bool
@@ -36,6 +53,8 @@ class Status(Model):
     """Recipients by state, of the whole instance; for the admin token only."""
     accounts_in_trouble: list[Trouble]
     mailboxes_in_trouble: list[MailboxTrouble]
+    facts: NodeFacts | None = None
+    """For the admin token only."""
 
 
 class WakeQuery(Model):

@@ -4,7 +4,7 @@ from base64 import b64decode
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from admin_api.schemas.model import (
     NUMBER_MAX,
@@ -54,6 +54,7 @@ def _webhook_secrets(text: str) -> str:
 
 
 Url = Annotated[Text, AfterValidator(_http_url)]
+KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 WebhookSecrets = Annotated[Text, AfterValidator(_webhook_secrets)]
 
 
@@ -155,6 +156,10 @@ class TenantInput(TenantFields):
     """A tenant, whole: what is left out gets its default."""
 
     id: TenantId
+    api_key_hash: KeyHash | None = None
+    """SHA-256 (hex) of the key that a new tenant has elsewhere: it is kept, and none is made."""
+    api_key_expires_at: Annotated[Number, Field(gt=0, le=NUMBER_MAX)] | None = None
+    """When that key ends (Unix seconds); without it, never."""
 
 
 class TenantChange(TenantFields):

@@ -26,7 +26,7 @@ from relay.app.settings import (
 )
 from relay.app.stores import open_database, open_stores
 from relay.budget import Budget
-from relay.config import Config
+from relay.config import Config, read_key_again
 from relay.crypto import Keyring
 from relay.dispatch.deliver import Deliverer
 from relay.dispatch.keeper import Errand, Keeper, Times
@@ -54,6 +54,7 @@ from relay.store.pec_waits import Waits
 from relay.store.queue import once
 from relay.store.queue.settle import Notice
 from relay.store.receipts import forget as forget_receipts
+from relay.store.rekey import reseal
 from relay.store.retention import DAY_S
 from relay.store.spool import Spool
 from relay.store.sweeper import Sweeper
@@ -73,6 +74,7 @@ class Node:
         self.database = database
         self._keyring = keyring
         self.node_id = place.node_id
+        self.socket_path = place.socket
         self.metrics = Metrics(genro=config.compat == "genro")
         self.stores = open_stores(database, keyring)
         self.spool = Spool(
@@ -199,9 +201,19 @@ class Node:
             place.leave()
             raise
 
+    async def stand_by(self) -> None:
+        """Store and show, and send nothing: what is given now leaves once a node is started."""
+        await self.spool.start()
+
+    async def stand_down(self) -> None:
+        """End what `stand_by` began, and close."""
+        await self._write_log()
+        await self.spool.close()
+        await self.close()
+
     async def start(self) -> None:
         """Take up what was left, and send."""
-        await self.spool.start()
+        await self.stand_by()
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()
@@ -228,9 +240,7 @@ class Node:
             group.create_task(self._reporter.stop(self.config.dispatch.drain_s))
         await self._pool.close()
         await self._files.close()
-        await self._write_log()
-        await self.spool.close()
-        await self.close()
+        await self.stand_down()
         maillog.stopped()
 
     async def _write_log(self) -> None:
@@ -243,6 +253,14 @@ class Node:
         """Close what `open` opened; for a node that was not started."""
         await self.database.close()
         self._place.leave()
+
+    async def rekey(self, *, seals: bool) -> int:
+        """Take up the keys that are in the instance's key file now; where `seals`, seal all secrets
+        with the first of them. Return how many were. Raises ConfigError, SecretDamaged.
+        """
+        config = await asyncio.to_thread(read_key_again, self.config)
+        self._keyring.take_up(Keyring.from_text(key_text(config)))
+        return await reseal(self.database, self._keyring) if seals else 0
 
     def run_now(self, tenant_id: str | None) -> None:
         """Look at once at everything that waits for a reason of this node's own, and call the

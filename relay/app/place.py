@@ -14,11 +14,12 @@ NODES_PER_INSTANCE = 64
 @dataclass(frozen=True, slots=True)
 class Place:
     """A node's place in its instance: an id that survives a restart, held by a lock while the node
-    lives.
+    lives. `socket` is where it is spoken to on its own machine: nobody else has it meanwhile.
     """
 
     node_id: str
     lock: int
+    socket: Path
 
     def leave(self) -> None:
         os.close(self.lock)
@@ -36,5 +37,6 @@ def take_place(folder: Path) -> Place:
         except OSError:
             os.close(lock)
         else:
-            return Place(f"{base.read_text().strip()}.{number}", lock)
+            socket = folder / (f"api.{number}.sock" if number else "api.sock")
+            return Place(f"{base.read_text().strip()}.{number}", lock, socket)
     raise StoreLocked(f"{folder}: {NODES_PER_INSTANCE} nodes run in this instance already")

@@ -4,7 +4,7 @@
 documentation and `conf/pillarbox.toml` are held against.
 """
 
-from relay.config.first_start import ensure_secrets
+from relay.config.first_start import ensure_secrets, read_key_again
 from relay.config.load import Config
 from relay.config.settings import SETTINGS, Setting
 from relay.config.tree import (
@@ -35,4 +35,5 @@ __all__ = [
     "Smtp",
     "Upstream",
     "ensure_secrets",
+    "read_key_again",
 ]

@@ -40,6 +40,16 @@ def ensure_secrets(config: Config) -> Config:
     return config
 
 
+def read_key_again(config: Config) -> Config:
+    """Return the config with the encryption key that is in its file now, where it is kept in the
+    instance folder; elsewhere it is as it was. Raises ConfigError.
+    """
+    path = config.instance_dir / KEY_FILE
+    if config.origins["encryption_key"] != str(path):
+        return config
+    return _with(config, "encryption_key", _encryption_key(config))
+
+
 def _with(config: Config, key: str, found: tuple[str, Path]) -> Config:
     text, path = found
     changed: dict[str, object] = {"origins": MappingProxyType({**config.origins, key: str(path)})}

@@ -41,14 +41,16 @@ class Config(Tree):
         environ: Mapping[str, str],
         overrides: Mapping[str, object] = _NOTHING,
         run_secrets: Path = _RUN_SECRETS,
+        file_name: str = "pillarbox.toml",
     ) -> Self:
-        """Read the settings of `<home>/<name>/`; `overrides` are by TOML key, None is not given.
+        """Read the settings of `<home>/<name>/`; `overrides` are by TOML key, None is not given;
+        `file_name` is another where one is tried before it becomes the file of settings.
 
         Raises ConfigError with all mistakes, one a line.
         """
         instance_dir = _instance_dir(home, name)
         sources = [
-            from_toml(instance_dir / "pillarbox.toml"),
+            from_toml(instance_dir / file_name),
             from_environment(environ, instance_dir=instance_dir, run_secrets=run_secrets),
             from_overrides(overrides),
         ]

@@ -19,7 +19,7 @@ from relay.config.mistake import Mistake, nearest
 from relay.config.settings import BY_KEY, SECTIONS, SETTINGS, Setting, ruled_name
 
 _PREFIX = "PILLARBOX_"
-_IGNORED = re.compile(r"PILLARBOX_(?:HOME|TEST_.*)", re.DOTALL)
+_IGNORED = re.compile(r"PILLARBOX_(?:HOME|TEST_.*|SENDMAIL_.*)", re.DOTALL)
 # Kubernetes gives these to every container beside a Service called `pillarbox` or `pillarbox-…`.
 _SERVICE_LINK = re.compile(
     r"PILLARBOX_(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?)"

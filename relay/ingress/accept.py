@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from relay import maillog
 from relay.attachments.offload.arrival import is_to_be_looked_at
-from relay.errors import OverQuota, Refused
+from relay.errors import OverQuota, Refused, ShuttingDown
 from relay.formats.address import domain_of
 from relay.formats.headers import (
     Head,
@@ -112,6 +112,7 @@ class Door:
         self._settings = settings
         self._suppressions = SuppressionStore(spool.database, time.monotonic)
         self._backlog = Backlog(spool.database, settings.waiting, time.monotonic)
+        self.is_open = True
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -143,19 +144,27 @@ class Door:
         if await self._suppressions.covers(tenant_id, address):
             raise refusal(f"<{address}>")
 
+    def check_open(self) -> None:
+        """Raise ShuttingDown while no mail is taken (`is_open` is false), StoreFull when the
+        database's disk is below its watermark.
+        """
+        if not self.is_open:
+            raise ShuttingDown("this node takes no mail: it is being drained")
+        self.check_disk()
+
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
         self._disk.check()
 
     def check_room(self, tenant_id: str) -> None:
         """Raise what is known to stand against the tenant's next mail before its content is sent:
-        StoreFull, OverQuota.
+        ShuttingDown, StoreFull, OverQuota.
         """
-        self._disk.check()
+        self.check_open()
         self._backlog.check(tenant_id)
 
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
-        self.check_disk()
+        self.check_open()
         now = self._spool.now()
         # A microsecond apart, so that the order of the call is the order of the queue.
         candidates = [

@@ -29,6 +29,7 @@ WHERE pk > $1 AND (CAST($2 AS TEXT) IS NULL OR tenant_id = $2)
 ORDER BY pk LIMIT $8
 """
 FORGET = "DELETE FROM command_log WHERE pk < $1"
+PURGE = "DELETE FROM command_log WHERE pk < $1 RETURNING pk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,16 @@ class CommandLog:
         except StoreUnavailable:
             self._kept.extendleft(reversed(commands))
             raise
+
+    async def purge(self, before: float) -> int:
+        """Forget what was done before a time (Unix seconds); return how many that were."""
+        # A pk has room for real times only.
+        first_kept = new_pk(min(before, self._database.now()))
+
+        def script() -> Script[int]:
+            return len((yield Query(PURGE, (first_kept,))))
+
+        return await self._database.write(script)
 
     async def page(self, wanted: CommandFilter, after: str, limit: int) -> list[Command]:
         """Return up to `limit` commands in order of time, those past `after`."""

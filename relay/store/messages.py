@@ -26,17 +26,24 @@ SELECT message_pk, MAX(reported_at) AS reported_at,
     MAX(CASE WHEN report = 'done' OR report = 'none' THEN 0 ELSE 1 END) AS unreported
 FROM events WHERE message_pk {among:$1} GROUP BY message_pk
 """
-PAGE = """
-SELECT * FROM messages m WHERE m.tenant_id = $1 AND m.pk > $2 AND (NOT CAST($3 AS BOOLEAN) OR
-    m.final_at IS NULL)
+SELECTED = """
+(NOT CAST($3 AS BOOLEAN) OR m.final_at IS NULL)
     AND (CAST($4 AS TEXT) IS NULL OR m.account_id = $4) AND (CAST($5 AS TEXT) IS NULL OR
     m.batch_code = $5)
     AND (CAST($6 AS DOUBLE PRECISION) IS NULL OR m.accepted_at >= $6)
     AND (CAST($7 AS DOUBLE PRECISION) IS NULL OR m.accepted_at < $7)
     AND (CAST($8 AS TEXT) IS NULL OR EXISTS (
         SELECT 1 FROM recipients r WHERE r.message_pk = m.pk AND lower(r.address) = lower($8)))
-ORDER BY m.pk LIMIT $9
 """
+PAGE = f"""
+SELECT * FROM messages m WHERE m.tenant_id = $1 AND m.pk > $2 AND {SELECTED}
+ORDER BY m.pk LIMIT $9
+"""  # noqa: S608 - every part is a constant of this file
+PAGE_BACK = f"""
+SELECT * FROM messages m WHERE m.tenant_id = $1 AND m.pk < $2 AND {SELECTED}
+ORDER BY m.pk DESC LIMIT $9
+"""  # noqa: S608 - as above
+PAST_ALL = "g"  # a pk is hexadecimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,7 @@ class Filter:
     since: float | None = None
     until: float | None = None
     recipient: str | None = None
+    newest_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +138,11 @@ class MessageStore:
         return views[0] if views else None
 
     async def page(self, wanted: Filter, *, after: str = "", limit: int = 500) -> list[MessageView]:
-        """Return up to `limit` messages in order of pk, those past `after`."""
+        """Return up to `limit` messages in the order that is wanted, those past `after` in it."""
+        sql = PAGE_BACK if wanted.newest_first else PAGE
         values: tuple[Value, ...] = (
             wanted.tenant_id,
-            after,
+            after or (PAST_ALL if wanted.newest_first else ""),
             wanted.active_only,
             wanted.account_id,
             wanted.batch_code,
@@ -142,7 +151,7 @@ class MessageStore:
             wanted.recipient,
             limit,
         )
-        return await self._views(await self._database.fetch(PAGE, *values))
+        return await self._views(await self._database.fetch(sql, *values))
 
     async def attempts(self, pk: str) -> list[AttemptView]:
         rows = await self._database.fetch(ATTEMPTS, pk)

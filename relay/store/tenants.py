@@ -48,6 +48,14 @@ class ApiKey:
     expires_at: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class BroughtKey:
+    """A key that a tenant had elsewhere."""
+
+    key_hash: str
+    expires_at: float | None = None
+
+
 class TenantStore:
     def __init__(self, database: Database, keyring: Keyring) -> None:
         self._database = database
@@ -69,19 +77,22 @@ class TenantStore:
         await self._database.signal("tenant", tenant.id)
         return is_new
 
-    async def open(self, tenant: Tenant) -> str | None:
-        """Make or change a tenant; a new one gets its key with it, which is returned this once."""
+    async def open(self, tenant: Tenant, brought: BroughtKey | None = None) -> str | None:
+        """Make or change a tenant. A new one keeps the key that it brought, or else gets one, which
+        is returned this once.
+        """
         now, secret = self._database.now(), new_secret()
+        key = brought or BroughtKey(digest(secret))
 
         def script() -> Script[bool]:
             is_new = yield from self._upsert(tenant, now)
             if is_new:
-                yield Query(ADD_KEY, (digest(secret), tenant.id, now, None))
+                yield Query(ADD_KEY, (key.key_hash, tenant.id, now, key.expires_at))
             return is_new
 
         is_new = await self._database.write(script)
         await self._database.signal("tenant", tenant.id)
-        return secret if is_new else None
+        return secret if is_new and brought is None else None
 
     def _upsert(self, tenant: Tenant, now: float) -> Script[bool]:
         rows = yield Query(UPSERT, self._values(tenant, now))

@@ -5,6 +5,7 @@ import time
 
 import httpx
 
+from relay.crypto import digest
 from relay.model import Account, State
 from relay.store.spool import Spool
 from tests.api.serving import Api, Json, Message
@@ -130,3 +131,23 @@ async def test_mail_that_is_being_sent_is_waited_for(
     await spool.settle(settlement(spool, delivery, State.SENT))
     assert (await deleting).status_code == 200
     assert await api.services.database.fetch("SELECT seq FROM events") == []
+
+
+async def test_a_tenant_keeps_the_key_that_it_brings(bare: Api, admin: httpx.AsyncClient) -> None:
+    key = "brought-".ljust(43, "0")
+    body = {"id": "moved", "api_key_hash": digest(key), "api_key_expires_at": time.time() + 3600}
+    assert (await admin.post("/tenant", json=body)).json() == {"ok": True}
+    assert await works(bare, key)
+    again = {**body, "api_key_hash": digest("another"), "name": "Moved"}
+    assert (await admin.post("/tenant", json=again)).status_code == 200
+    assert await works(bare, key)
+    assert "api_key_hash" not in (await admin.get("/tenant/moved")).json()
+
+
+async def test_a_key_that_is_somebodys_is_brought_by_nobody_else(
+    api: Api, admin: httpx.AsyncClient
+) -> None:
+    body = {"id": "moved", "api_key_hash": digest(api.keys["acme"])}
+    assert (await admin.post("/tenant", json=body)).status_code == 422
+    assert (await admin.get("/tenant/moved")).status_code == 404
+    assert await works(api, api.keys["acme"])

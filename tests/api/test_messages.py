@@ -182,6 +182,22 @@ async def test_a_list_without_limit_is_whole_and_in_order(
     assert await listed(acme) == [f"m{n}" for n in range(450)]
 
 
+async def test_the_newest_come_first_where_that_is_asked_for(
+    acme: httpx.AsyncClient, message: Message
+) -> None:
+    mails = [message(id=f"m{n}") for n in range(5)]
+    await acme.post("/commands/add-messages", json={"messages": mails})
+    found: list[str] = []
+    query: Json = {**OF_ACME, "newest_first": True, "limit": 2}
+    while True:
+        answer = (await acme.get("/messages", params=query)).json()
+        found += [m["id"] for m in answer["messages"]]
+        if "next_cursor" not in answer:
+            break
+        query["cursor"] = answer["next_cursor"]
+    assert found == ["m4", "m3", "m2", "m1", "m0"]
+
+
 async def test_pages_follow_each_other_by_cursor(acme: httpx.AsyncClient, message: Message) -> None:
     await fill(acme, message, 7)
     found: list[str] = []

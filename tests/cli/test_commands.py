@@ -43,7 +43,7 @@ def test_help_says_what_there_is() -> None:
 def test_a_typo_is_a_usage_error() -> None:
     shown = run("serv")
     assert shown.returncode == 2
-    assert "No such command" in shown.stderr
+    assert "did you mean 'serve'" in shown.stderr
 
 
 def test_the_demo_delivers_by_smtp_and_rest_and_tells_how_to_go_on() -> None:

@@ -7,9 +7,9 @@ anywhere; with PILLARBOX_REQUIRE_PEERS set they fail instead.
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -62,22 +62,30 @@ def lacks_nodemailer() -> str | None:
     return "nodemailer not installed where NODE_PATH says" if found.returncode else None
 
 
-def lacks_strace() -> str | None:
-    return None if shutil.which("strace") else "strace not installed"
+def lacks_git() -> str | None:
+    git = shutil.which("git")
+    if git is None:
+        return "git not installed"
+    shown = subprocess.run([git, "--exec-path"], capture_output=True, check=True, text=True)
+    program = Path(shown.stdout.strip()) / "git-send-email"
+    needed = ["perl", "-MMail::Address", "-e", "1"]
+    if program.exists() and not subprocess.run(needed, capture_output=True, check=False).returncode:
+        return None
+    return "git send-email, or its Mail::Address, not installed"
 
 
-def lacks_moto() -> str | None:
-    return None if shutil.which("moto_server") else "moto_server not installed"
+def lacks(program: str) -> str | None:
+    return None if shutil.which(program) else f"{program} not installed"
 
 
-def lacks_azurite() -> str | None:
-    return None if shutil.which("azurite-blob") else "azurite-blob not installed"
-
-
-PEERS = {
-    "moto": lacks_moto,
-    "azurite": lacks_azurite,
-    "strace": lacks_strace,
+PEERS: dict[str, Callable[[], str | None]] = {
+    "git": lacks_git,
+    "moto": partial(lacks, "moto_server"),
+    "azurite": partial(lacks, "azurite-blob"),
+    "php": partial(lacks, "php"),
+    "s-nail": partial(lacks, "s-nail"),
+    "mutt": partial(lacks, "mutt"),
+    "strace": partial(lacks, "strace"),
     "postfix": lacks_postfix,
     "dovecot": lacks_dovecot,
     "swaks": lacks_swaks,
@@ -91,19 +99,19 @@ def lack(peer: str) -> str | None:
     return PEERS[peer]()
 
 
-def lacks(item: pytest.Item) -> list[str]:
+def lacked(item: pytest.Item) -> list[str]:
     named = {peer: None for marker in item.iter_markers("peers") for peer in marker.args}
     return [reason for peer in named if (reason := lack(peer))]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if not REQUIRED and (reasons := lacks(item)):
+        if not REQUIRED and (reasons := lacked(item)):
             item.add_marker(pytest.mark.skip(reason="; ".join(reasons)))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if REQUIRED and (reasons := lacks(item)):
+    if REQUIRED and (reasons := lacked(item)):
         pytest.fail("; ".join(reasons), pytrace=False)
 
 

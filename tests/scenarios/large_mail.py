@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from pathlib import Path
 
 from admin_api.app import build_app
+from admin_api.operation import Operation
 from admin_api.server import HttpServer
 from admin_api.uncut import Uncut
 from cli.running import services
@@ -54,7 +55,7 @@ def untouched(content: bytes) -> list[bytes]:
 async def served(relay: Relay) -> AsyncIterator[str]:
     """Serve the REST API of a relay; gives its URL."""
     uncut = Uncut()
-    server = HttpServer(build_app(services(relay.node, uncut)), uncut)
+    server = HttpServer(build_app(services(relay.node, uncut, Operation())), uncut)
     await server.start("127.0.0.1", 0)
     host, port = server.address
     yield f"http://{host}:{port}"
