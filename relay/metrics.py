@@ -8,7 +8,7 @@ several nodes can live in one process.
 Accounts are unique per tenant only; so every metric by account has the tenant as a label beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -110,6 +110,11 @@ class Metrics:
         self._callbacks_failed = self._counts(
             "callback_failed_total", "Calls that a client did not take", ("tenant",)
         )
+        self._repairs = self._counts(
+            "legacy_repairs_total",
+            "Mails of which something was put right, by login",
+            ("tenant", "credential", "repair"),
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -188,6 +193,10 @@ class Metrics:
     def commit(self, duration_s: float, batch_size: int) -> None:
         self._commit_s.observe(duration_s)
         self._commit_batch.observe(batch_size)
+
+    def repaired(self, tenant: str, credential: str, repairs: Sequence[str]) -> None:
+        for repair in repairs:
+            self._repairs.add(tenant, credential, repair)
 
     def auth_failed(self) -> None:
         self._auth_failures.inc()

@@ -229,7 +229,8 @@ class NewMail:
 
     `content` is the whole mail, CRLF line ends, dots not stuffed. `lane` says which accounts may
     carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
-    in listings.
+    in listings. At `late_at` it is to be told of if it is not delivered (RFC 2852); `repairs` names
+    what was put right in how it was handed over.
     """
 
     pk: str
@@ -253,6 +254,8 @@ class NewMail:
     record: str = "{}"
     is_pec: bool = False
     id_given: bool = True
+    late_at: float | None = None
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

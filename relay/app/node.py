@@ -4,6 +4,7 @@ knows all.
 
 import asyncio
 import time
+from functools import partial
 from importlib.metadata import version
 
 from relay import maillog
@@ -39,6 +40,7 @@ from relay.reports.post import Caller
 from relay.reports.reporter import Reporter
 from relay.store import command_log, instance
 from relay.store.database import Database
+from relay.store.late import LOOK_EVERY_S, tell_of_late
 from relay.store.orders import OrderStore
 from relay.store.queue import once
 from relay.store.retention import DAY_S
@@ -119,6 +121,7 @@ class Node:
         errands = (
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
+            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool)),
         )
         self._keeper = Keeper(self.spool, self.dispatcher, ways, self._pool, errands, times)
 

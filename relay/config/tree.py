@@ -25,6 +25,7 @@ from relay.config.values import (
     LogFormat,
     LogLevel,
     Networks,
+    Paths,
     ReportCount,
     Seconds,
     SecondsOrZero,
@@ -80,6 +81,12 @@ class Smtp(Section):
     """Certificate chain (PEM); read again when the file changes."""
     tls_key: Path | None = None
     """Private key of the certificate (PEM)."""
+    more_certs: Paths = ()
+    """More certificates (PEM, chain and key in one file), chosen by the name asked for (SNI)."""
+    old_tls_listen: ListenAddresses = ()
+    """Those of the addresses above that speak TLS 1.0 and 1.1 too, for devices of old."""
+    proxy_networks: Networks = ()
+    """Load balancers: connections from them begin with a PROXY header (version 1 or 2)."""
     require_tls: bool | None = None
     """Neither offer nor accept AUTH in clear; empty: true, except on loopback addresses."""
     hostname: HostName
@@ -88,6 +95,10 @@ class Smtp(Section):
     """Connections at once; one more is answered 421."""
     max_connections_per_ip: Count = 10
     """Connections at once from one address; loopback is exempt, all local applications share it."""
+    max_messages_per_connection: Size = 0
+    """Mails in one connection before the next MAIL is answered 421; 0: any."""
+    max_receiving_bytes: Count = 268435456
+    """Content that is being received at once; more is answered 452 4.3.1."""
     max_recipients: Count = 100
     """Recipients of one mail; one more is answered 452 4.5.3 (RFC 5321 §4.5.3.1.10)."""
     max_header_bytes: Count = 102400

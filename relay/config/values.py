@@ -9,6 +9,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -189,6 +190,7 @@ ListenAddress = Annotated[Listen, PlainValidator(_listen), PlainSerializer(str)]
 Network = Annotated[IpNetwork, PlainValidator(_network), PlainSerializer(str)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_split)]
 ListenAddresses = Annotated[tuple[ListenAddress, ...], BeforeValidator(_split)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_split)]
 HostName = Annotated[str, AfterValidator(_check_host_name)]
 InstanceName = Annotated[str, AfterValidator(_check_instance_name)]
 Token = Annotated[SecretStr, AfterValidator(_check_token)]

@@ -4,11 +4,22 @@ for, whom it claims to be from, how listings describe it. Pure.
 
 import json
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from relay.errors import Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
+
+
+class Repair(StrEnum):
+    """What was wrong with how a mail was handed over, and was put right."""
+
+    BARE_LF = "bare_lf"
+    NO_BRACKETS = "no_brackets"
+    NO_HELO_NAME = "no_helo_name"
+    OLD_TLS = "old_tls"
+    SPACE_BEFORE_PATH = "space_before_path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +63,16 @@ class Submission:
     ret: str | None = None
     envid: str | None = None
     idempotency_key: str | None = None
+    late_at: float | None = None
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How long a mail waits before it is first tried, and how long mail is tried in all."""
+
+    wait_s: float
+    lifetime_s: float
 
 
 def with_controls(submission: Submission, given: Controls) -> Submission:
@@ -72,16 +93,18 @@ def with_controls(submission: Submission, given: Controls) -> Submission:
 
 
 def with_measures(
-    submission: Submission, account: Account | None, tenant: Tenant | None
+    submission: Submission, account: Account | None, tenant: Tenant | None, held: Held
 ) -> Submission:
     """Take how often and how long it is tried from the account, else from the tenant, where the
-    mail itself does not say.
+    mail itself does not say. What is held back first is then tried as long as other mail.
     """
     most, age_s = submission.max_attempts, submission.expires_in_s
     for given in (account, tenant):
         if given is not None:
             most = given.max_attempts if most is None else most
             age_s = given.expires_in_s if age_s is None else age_s
+    if submission.expires_in_s is None and held.wait_s > 0:
+        age_s = held.wait_s + (held.lifetime_s if age_s is None else age_s)
     if (most, age_s) == (submission.max_attempts, submission.expires_in_s):
         return submission
     return replace(submission, max_attempts=most, expires_in_s=age_s)

@@ -1,5 +1,6 @@
 """A real SMTP door over a real SQLite spool, with one tenant and three logins, for tests."""
 
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -98,6 +99,12 @@ class SmtpNode:
             Stored(r["pk"], r["sender"], await self._recipients(r["pk"]), bytes(r["body"]))
             for r in rows
         ]
+
+    async def repairs(self) -> list[str]:
+        """Return what was put right in the last mail."""
+        rows = await self.database.fetch("SELECT data FROM events ORDER BY seq DESC LIMIT 1")
+        repairs: list[str] = json.loads(rows[0]["data"]).get("repairs", [])
+        return repairs
 
     async def break_database(self) -> None:
         """Take away the tables of recipients and logins, so that what needs them fails."""

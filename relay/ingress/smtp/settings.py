@@ -1,17 +1,23 @@
 """What the SMTP servers of a node are told; each is the setting of the same name in `smtp.*`."""
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+
+IpNetwork = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address to listen on. `require_tls`: AUTH is neither offered nor taken in clear."""
+    """An address to listen on. `require_tls`: AUTH is neither offered nor taken in clear.
+    `old_tls`: TLS 1.0 and 1.1, and the ciphers of their time, are spoken too.
+    """
 
     host: str
     port: int
     require_tls: bool
     implicit_tls: bool = False
+    old_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +38,7 @@ class SmtpSettings:
     max_errors: int
     max_auth_failures: int
     share_ports: bool = False
+    max_messages: int = 0
+    max_receiving_bytes: int = 268_435_456
+    more_certs: tuple[Path, ...] = ()
+    proxy_networks: tuple[IpNetwork, ...] = ()

@@ -30,10 +30,10 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     has_utf8_headers,
     longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
     on_unknown, max_attempts,
-    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at)
+    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, late_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23,
-    $24, $25, $26)
+    $24, $25, $26, $27)
 """
 INSERT_CONTENT = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
 INSERT_RECIPIENT = """
@@ -257,6 +257,7 @@ def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
         mail.accepted_at,
         len(envelope.recipients),
         answer.held_at,
+        mail.late_at,
     )
 
 
@@ -283,5 +284,11 @@ def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]
 
 def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
     kind = "replaced" if answer.replaced else "accepted"
-    data = json.dumps({"ingress": mail.ingress.value, "recipients": len(mail.envelope.recipients)})
-    return answer.pk, int(mail.accepted_at * 1e6), mail.tenant_id, kind, mail.accepted_at, data
+    data: dict[str, object] = {
+        "ingress": mail.ingress.value,
+        "recipients": len(mail.envelope.recipients),
+    }
+    if mail.repairs:
+        data["repairs"] = mail.repairs
+    seq = int(mail.accepted_at * 1e6)
+    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, json.dumps(data)
