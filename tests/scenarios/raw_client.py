@@ -3,14 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def client(port: int) -> AsyncIterator["Raw"]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def client(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator["Raw"]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         yield Raw(reader, writer)
     finally:

@@ -11,7 +11,6 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from relay.ingress.smtp.settings import IpNetwork
 
@@ -66,11 +65,12 @@ class ProxiedServer:
         try:
             async with asyncio.timeout(HEADER_S):
                 source = await read_source(client) if self._is_listed(address) else None
+            await serve(client, source)
         except (BadHeader, OSError):  # TimeoutError is one of them.
             client.close()
-            return
-        with suppress(OSError):
-            await serve(client, source)
+        except asyncio.CancelledError:
+            client.close()
+            raise
 
     def _is_listed(self, peer: object) -> bool:
         if not isinstance(peer, tuple):
