@@ -3,13 +3,17 @@ for, whom it claims to be from, how listings describe it. Pure.
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from relay.errors import Refused
+from relay.errors import ContentRefused, Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
+
+BELOW_MAX_BYTES = 102_400
+_AUTHOR = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 class Repair(StrEnum):
@@ -117,6 +121,7 @@ def check_sender(submission: Submission, head: Head) -> None:
     patterns = submission.credential.senders if submission.credential else ("*",)
     if "*" in patterns:
         return
+    _check_no_author_below(submission.content, head)
     claimed = [submission.sender] if submission.sender else []
     for address in [*claimed, *authors(head)]:
         if not sender_allowed(address, patterns):
@@ -126,6 +131,18 @@ def check_sender(submission: Submission, head: Head) -> None:
                 code=550,
                 enhanced="5.7.1",
             )
+
+
+def _check_no_author_below(content: bytes, head: Head) -> None:
+    """Raise Refused for a From behind a line that is no field: the header ends there for us, but
+    not for every reader.
+    """
+    end = head.size_bytes
+    if not head.fields or content[end : end + 2] in (b"", b"\r\n"):
+        return
+    below = content[end : end + BELOW_MAX_BYTES].partition(b"\r\n\r\n")[0]
+    if _AUTHOR.search(below):
+        raise ContentRefused("From stands behind a broken line of the header", enhanced="5.6.0")
 
 
 def is_header_safe(text: str) -> bool:

@@ -80,6 +80,26 @@ async def test_no_author_hides_behind_another(tmp_path: Path, author: bytes) -> 
         assert await node.stored() == []
 
 
+@pytest.mark.parametrize(
+    ("content", "reply"),
+    [
+        (b"From: bob@acme.test\r\nbroken\r\nFrom: boss@other.test\r\n\r\nhi", "550 5.6.0"),
+        (b"From: bob@acme.test\r\nbroken\r\nX: y\r\n\r\nFrom: boss@other.test", "250 2.0.0"),
+        (b"no header\r\nFrom: boss@other.test\r\n", "250 2.0.0"),
+    ],
+)
+async def test_no_author_hides_behind_a_broken_line(
+    tmp_path: Path, content: bytes, reply: str
+) -> None:
+    async with smtp_node(tmp_path) as node, client(node.clear_port) as raw:
+        await greet(raw)
+        await raw.say(BOB)
+        await raw.say("MAIL FROM:<bob@acme.test>")
+        await raw.say("RCPT TO:<x@there.test>")
+        await raw.say("DATA")
+        assert (await finish(raw, content)).startswith(reply)
+
+
 async def test_an_address_in_the_networks_of_a_login_needs_no_password(tmp_path: Path) -> None:
     async with smtp_node(tmp_path) as node, client(node.port) as raw:
         await greet(raw)

@@ -54,12 +54,13 @@ async def read_content(inbox: Inbox, pace: Pace, share: Share) -> bytes:
         block = await inbox.block(pace.deadline(started_at, loop.time(), got))
         content += block
         got += len(block)
+        is_kept = share.grow(len(block)) and got <= most
         end = content.find(FINAL_DOT, max(0, searched - len(FINAL_DOT) + 1))
         if end >= 0:
             break
         if got > FLOOD * pace.max_bytes:
             raise Hangup("421 4.7.0 Far too large")
-        if not share.grow(len(block)) or got > most:
+        if not is_kept:
             del content[: -len(FINAL_DOT)]
         searched = len(content)
     rest = content[end + len(FINAL_DOT) :]

@@ -56,6 +56,11 @@ class SmtpListener:
             for bound in server.sockets
         ]
 
+    @property
+    def held_bytes(self) -> int:
+        """How much content is being received."""
+        return self._services.receiving.held_bytes
+
     async def start(self) -> None:
         """Listen. Raises ConfigError when an address cannot be bound; then none is."""
         try:
