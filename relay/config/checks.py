@@ -31,6 +31,7 @@ class Finding:
 def check(tree: Tree, instance_dir: Path) -> Iterator[Finding]:
     yield from _certificate(tree)
     yield from _old_tls(tree)
+    yield from _room_for_a_mail(tree)
     yield from _clear_text_logins(tree)
     yield from _short_token(tree)
     yield from _same_address_twice(tree)
@@ -62,6 +63,12 @@ def _old_tls(tree: Tree) -> Iterator[Finding]:
         if listen not in (*tree.smtp.listen, *tree.smtp.tls_listen):
             keys = ("smtp.old_tls_listen", "smtp.listen", "smtp.tls_listen")
             yield Finding(keys, f"{listen} is neither in smtp.listen nor in smtp.tls_listen")
+
+
+def _room_for_a_mail(tree: Tree) -> Iterator[Finding]:
+    if tree.smtp.max_receiving_bytes < tree.limits.max_message_bytes:
+        keys = ("smtp.max_receiving_bytes", "limits.max_message_bytes")
+        yield Finding(keys, "has no room for one mail of limits.max_message_bytes")
 
 
 def _clear_text_logins(tree: Tree) -> Iterator[Finding]:

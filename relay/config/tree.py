@@ -97,8 +97,8 @@ class Smtp(Section):
     """Connections at once from one address; loopback is exempt, all local applications share it."""
     max_messages_per_connection: Size = 0
     """Mails in one connection before the next MAIL is answered 421; 0: any."""
-    max_receiving_bytes: Count = 268435456
-    """Content that is being received at once; more is answered 452 4.3.1."""
+    max_receiving_bytes: Count
+    """Content received at once; more is answered 452; empty: 10 x limits.max_message_bytes."""
     max_recipients: Count = 100
     """Recipients of one mail; one more is answered 452 4.5.3 (RFC 5321 §4.5.3.1.10)."""
     max_header_bytes: Count = 102400

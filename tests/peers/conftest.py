@@ -7,7 +7,7 @@ anywhere; with PILLARBOX_REQUIRE_PEERS set they fail instead.
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,7 +54,14 @@ def lacks_strace() -> str | None:
     return None if shutil.which("strace") else "strace not installed"
 
 
+def lacks_program(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"{name} not installed"
+
+
 PEERS = {
+    "msmtp": lacks_program("msmtp"),
+    "s-nail": lacks_program("s-nail"),
+    "curl": lacks_program("curl"),
     "strace": lacks_strace,
     "postfix": lacks_postfix,
     "swaks": lacks_swaks,

@@ -49,10 +49,16 @@ class Wishes:
         return None if self.late_after_s is None else now + self.late_after_s
 
     def check(self, now: float) -> None:
-        """Raise Refused for a release farther away than we offer (RFC 4865 §4)."""
+        """Raise Refused for a release farther away than we offer (RFC 4865 §4), or after the mail
+        is to be returned.
+        """
         release_at = self.release_at(now)
-        if release_at is not None and release_at > now + LONGEST_HOLD_S:
+        if release_at is None:
+            return
+        if release_at > now + LONGEST_HOLD_S:
             raise bad_syntax("That is farther away than FUTURERELEASE offers")
+        if self.expires_in_s is not None and release_at >= now + self.expires_in_s:
+            raise bad_syntax("BY would return the mail before it is released")
 
 
 NOTHING = Wishes()
