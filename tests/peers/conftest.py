@@ -54,6 +54,13 @@ def lacks_strace() -> str | None:
     return None if shutil.which("strace") else "strace not installed"
 
 
+def lacks_sasl() -> str | None:
+    """Say what a Postfix that is to log in somewhere lacks."""
+    folders = (Path("/usr/lib"), Path("/usr/lib64"))
+    found = any(any(folder.glob("**/sasl2/libplain.so*")) for folder in folders)
+    return None if found else "Cyrus SASL has no PLAIN (libsasl2-modules)"
+
+
 def lacks_program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"{name} not installed"
 
@@ -64,6 +71,7 @@ PEERS = {
     "curl": lacks_program("curl"),
     "strace": lacks_strace,
     "postfix": lacks_postfix,
+    "sasl": lacks_sasl,
     "swaks": lacks_swaks,
     "nodemailer": lacks_nodemailer,
 }
