@@ -17,7 +17,7 @@ class Receiving:
 
     def check(self, size_bytes: int) -> None:
         """Raise Refused when there is no room for so much (0: for a mail of unknown size)."""
-        if self.held_bytes + size_bytes > self._most_bytes:
+        if self.held_bytes + max(size_bytes, 1) > self._most_bytes:
             raise full()
 
     def grow(self, count: int) -> bool:

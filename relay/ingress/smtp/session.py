@@ -279,7 +279,8 @@ class Session(Connection):
     async def _still_entitled(self, then: Login) -> Login:
         """Return the sender as it is now: content takes its time, and rights are lost at once."""
         now = await self._entitled()
-        if now.credential.username != then.credential.username:
+        is_same_user = now.credential.username == then.credential.username
+        if not is_same_user or now.credential.tenant_id != then.credential.tenant_id:
             raise no_longer_valid()
         return now
 
