@@ -15,7 +15,9 @@ from admin_api.schemas.credential import (
 )
 from admin_api.schemas.model import OfTenant, Ok, TenantPage
 from admin_api.services import Services
+from relay import maillog
 from relay.crypto import digest, hash_password, new_secret
+from relay.ingress.networks import public_networks
 from relay.model import Credential, SecretKind
 
 _SOMETIMES = frozenset({"next_cursor", "warnings", "password"})
@@ -30,7 +32,9 @@ async def save_credential(services: Services, call: Call) -> Answer:
     kind = SecretKind.ARGON2ID if given.password else SecretKind.SHA256
     # What people choose is hashed slowly, by design: not in the loop.
     hashed = await asyncio.to_thread(hash_password, secret) if given.password else digest(secret)
-    await services.credentials.save(credential_of(given, tenant_id, kind, hashed))
+    stored = credential_of(given, tenant_id, kind, hashed)
+    await services.credentials.save(stored)
+    warnings = [*(warnings or ()), *warn_of_open_networks(stored)] or None
     made = None if given.password else secret
     answer = CredentialMade(username=given.username, password=made, warnings=warnings)
     return Answer(shown(answer, omit=_SOMETIMES))
@@ -51,6 +55,14 @@ async def delete_credential(services: Services, call: Call) -> Answer:
     if not await services.credentials.delete(query.tenant_id, call.path["username"]):
         raise not_found("credential")
     return Answer({"ok": True})
+
+
+def warn_of_open_networks(stored: Credential) -> list[str]:
+    """Say it here and in the log: from these networks anybody may send as this tenant."""
+    networks = public_networks(stored)
+    if networks:
+        maillog.open_network(stored.tenant_id, stored.username, ",".join(networks))
+    return [f"networks: {text} is not private: anybody in it may send" for text in networks]
 
 
 def credential_of(

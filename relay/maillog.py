@@ -167,8 +167,18 @@ def _traceback(error: BaseException | None) -> list[str] | None:
 # A mail comes in.
 
 
-def accepted(pk: str, *, tenant: str, ingress: Ingress, size_bytes: int, recipients: int) -> None:
-    """Say that a mail is committed and synced: its 250 may be given."""
+def accepted(
+    pk: str,
+    *,
+    tenant: str,
+    ingress: Ingress,
+    size_bytes: int,
+    recipients: int,
+    repairs: str | None = None,
+) -> None:
+    """Say that a mail is committed and synced: its 250 may be given. `repairs` names what was put
+    right in how its client handed it over.
+    """
     _log.info(
         "accepted",
         id=pk,
@@ -176,6 +186,7 @@ def accepted(pk: str, *, tenant: str, ingress: Ingress, size_bytes: int, recipie
         ingress=ingress,
         size_bytes=size_bytes,
         recipients=recipients,
+        repairs=repairs,
     )
 
 
@@ -186,6 +197,16 @@ def refused(*, tenant: str | None, ingress: Ingress, peer: str, reason: str, cod
 
 def auth_failed(peer: str, user: str) -> None:
     _log.warning("auth_failed", peer=peer, user=user)
+
+
+def open_network(tenant: str, user: str, networks: str) -> None:
+    """Warn of a login that needs no password from addresses that anybody may have."""
+    _log.warning("open_network", tenant=tenant, user=user, networks=networks)
+
+
+def disputed_network(peer: str, tenants: str) -> None:
+    """Say that an address belongs to the networks of several tenants, and so to none."""
+    _log.warning("disputed_network", peer=peer, tenants=tenants)
 
 
 # It goes out.

@@ -8,7 +8,7 @@ several nodes can live in one process.
 Accounts are unique per tenant only; so every metric by account has the tenant as a label beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -136,6 +136,11 @@ class Metrics:
         self._cache_misses = self._counts(
             "cache_misses_total", "Files not found in the cache", ("tier",)
         )
+        self._repairs = self._counts(
+            "legacy_repairs_total",
+            "Mails of which something was put right, by login",
+            ("tenant", "credential", "repair"),
+        )
         self._auth_failures = Counter(
             "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
@@ -232,6 +237,10 @@ class Metrics:
 
     def cache_asked(self, tier: str, is_hit: bool) -> None:
         (self._cache_hits if is_hit else self._cache_misses).add(tier)
+
+    def repaired(self, tenant: str, credential: str, repairs: Sequence[str]) -> None:
+        for repair in repairs:
+            self._repairs.add(tenant, credential, repair)
 
     def auth_failed(self) -> None:
         self._auth_failures.inc()

@@ -276,7 +276,8 @@ class NewMail:
     carry it (see `lane_of`). `due_at` is None when it is due now. `record` is the JSON object shown
     in listings. `keeps_sender`: no return address of ours takes the place of its sender.
     `takes_suppressed`: it is stored even where none of its recipients is written to. `is_prepared`
-    is False where the content is not yet what will be sent.
+    is False where the content is not yet what will be sent. At `late_at` it is to be told of if it
+    is not delivered (RFC 2852); `repairs` names what was put right in how it was handed over.
     """
 
     pk: str
@@ -304,6 +305,8 @@ class NewMail:
     takes_suppressed: bool = False
     attachments: tuple[NewAttachment, ...] = ()
     is_prepared: bool = True
+    late_at: float | None = None
+    repairs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,10 @@ def _sender(text: str) -> str:
 
 
 def _network(text: str) -> str:
-    return str(ipaddress.ip_network(text, strict=False))
+    network = ipaddress.ip_network(text, strict=False)
+    if not network.prefixlen:
+        raise ValueError("the whole internet is no network")
+    return str(network)
 
 
 Username = Annotated[
@@ -44,9 +47,11 @@ class CredentialSettings(Model):
     accounts: list[Text] = Field(default_factory=list)
     """The accounts it may send by; empty: all of the tenant's."""
     networks: list[Network] = Field(default_factory=list)
-    """Networks (CIDR) that need no password, for printers and scanners."""
+    """Networks (CIDR) that need no password, for printers and scanners; one that is not private is
+    warned about, and an address that another tenant's network covers too is nobody's.
+    """
     legacy: Flag = False
-    """Bare LF becomes CRLF instead of being refused."""
+    """Repair what old devices say: bare LF, no angle brackets, no name in HELO."""
     active: Flag = True
 
 

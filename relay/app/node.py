@@ -4,6 +4,7 @@ knows all.
 
 import asyncio
 import time
+from functools import partial
 from importlib.metadata import version
 
 from relay import maillog
@@ -48,6 +49,7 @@ from relay.reports.reporter import Reporter
 from relay.store import command_log, instance, suppressions
 from relay.store.database import Database
 from relay.store.delays import Delays
+from relay.store.late import LOOK_EVERY_S, tell_of_late
 from relay.store.mailboxes import forget as forget_mails
 from relay.store.orders import OrderStore
 from relay.store.pec_waits import Waits
@@ -174,6 +176,7 @@ class Node:
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
             Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
             Errand(self.config.large_files.remove_every_s, self.large_files.remove_ended),
+            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool)),
         ]
         if self.config.dsn.delay_warning_s:
             by, patient = postmaster(self.config), patience(self.config)

@@ -43,6 +43,7 @@ def door_settings(config: Config) -> DoorSettings:
         waiting=Bounds(
             config.limits.max_waiting_per_tenant, config.limits.max_waiting_bytes_per_tenant
         ),
+        lifetime_s=config.retry.lifetime_s,
     )
 
 
@@ -53,8 +54,12 @@ def disk_of(config: Config) -> Disk:
 
 def smtp_settings(config: Config) -> SmtpSettings:
     smtp = config.smtp
-    plain = [Endpoint(a.host, a.port, smtp.needs_tls(a)) for a in smtp.listen]
-    wrapped = [Endpoint(a.host, a.port, False, implicit_tls=True) for a in smtp.tls_listen]
+    old = smtp.old_tls_listen
+    plain = [Endpoint(a.host, a.port, smtp.needs_tls(a), old_tls=a in old) for a in smtp.listen]
+    wrapped = [
+        Endpoint(a.host, a.port, False, implicit_tls=True, old_tls=a in old)
+        for a in smtp.tls_listen
+    ]
     return SmtpSettings(
         host_name=smtp.hostname,
         endpoints=(*plain, *wrapped),
@@ -73,6 +78,10 @@ def smtp_settings(config: Config) -> SmtpSettings:
         max_auth_failures=smtp.max_auth_failures,
         share_ports=config.workers > 1,
         takes_suppressed=smtp.suppressed == "accept",
+        max_messages=smtp.max_messages_per_connection,
+        max_receiving_bytes=smtp.max_receiving_bytes,
+        more_certs=smtp.more_certs,
+        proxy_networks=smtp.proxy_networks,
     )
 
 

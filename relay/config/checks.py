@@ -30,6 +30,8 @@ class Finding:
 
 def check(tree: Tree, instance_dir: Path) -> Iterator[Finding]:
     yield from _certificate(tree)
+    yield from _old_tls(tree)
+    yield from _room_for_a_mail(tree)
     yield from _clear_text_logins(tree)
     yield from _short_token(tree)
     yield from _same_address_twice(tree)
@@ -43,13 +45,30 @@ def _certificate(tree: Tree) -> Iterator[Finding]:
         yield Finding(both, "is given without its private key: set smtp.tls_key too")
     if key and not cert:
         yield Finding(both[::-1], "is given without its certificate: set smtp.tls_cert too")
-    for name, path in zip(both, (cert, key), strict=True):
+    named = [*zip(both, (cert, key), strict=True)]
+    named += [("smtp.more_certs", more) for more in tree.smtp.more_certs]
+    for name, path in named:
         if path and not (os.path.isfile(path) and os.access(path, os.R_OK)):
             yield Finding((name,), f"{path} is not a file that can be read")
+    if tree.smtp.more_certs and not cert:
+        yield Finding(("smtp.more_certs",), "comes beside a first certificate: set smtp.tls_cert")
     if tree.smtp.tls_listen and not (cert or key):
         yield Finding(
             ("smtp.tls_listen", *both), "needs a certificate: set smtp.tls_cert and smtp.tls_key"
         )
+
+
+def _old_tls(tree: Tree) -> Iterator[Finding]:
+    for listen in tree.smtp.old_tls_listen:
+        if listen not in (*tree.smtp.listen, *tree.smtp.tls_listen):
+            keys = ("smtp.old_tls_listen", "smtp.listen", "smtp.tls_listen")
+            yield Finding(keys, f"{listen} is neither in smtp.listen nor in smtp.tls_listen")
+
+
+def _room_for_a_mail(tree: Tree) -> Iterator[Finding]:
+    if tree.smtp.max_receiving_bytes < tree.limits.max_message_bytes:
+        keys = ("smtp.max_receiving_bytes", "limits.max_message_bytes")
+        yield Finding(keys, "has no room for one mail of limits.max_message_bytes")
 
 
 def _clear_text_logins(tree: Tree) -> Iterator[Finding]:

@@ -124,6 +124,7 @@ def _with_defaults(
         "database.url": f"sqlite:{instance_dir / 'pillarbox.db'}",
         "http.max_body_bytes": limits.max_message_bytes * 7 // 5 + 65536,
         "smtp.hostname": hostname,
+        "smtp.max_receiving_bytes": 10 * limits.max_message_bytes,
         "upstream.helo_name": hostname,
     }
     if full["compat"] == "genro":

@@ -29,6 +29,7 @@ from relay.config.values import (
     LogLevel,
     LookDays,
     Networks,
+    Paths,
     ReportCount,
     Roots,
     Seconds,
@@ -87,6 +88,12 @@ class Smtp(Section):
     """Certificate chain (PEM); read again when the file changes."""
     tls_key: Path | None = None
     """Private key of the certificate (PEM)."""
+    more_certs: Paths = ()
+    """More certificates (PEM, chain and key in one file), chosen by the name asked for (SNI)."""
+    old_tls_listen: ListenAddresses = ()
+    """Those of the addresses above that speak TLS 1.0 and 1.1 too, for devices of old."""
+    proxy_networks: Networks = ()
+    """Load balancers: connections from them begin with a PROXY header (version 1 or 2)."""
     require_tls: bool | None = None
     """Neither offer nor accept AUTH in clear; empty: true, except on loopback addresses."""
     hostname: HostName
@@ -95,6 +102,10 @@ class Smtp(Section):
     """Connections at once; one more is answered 421."""
     max_connections_per_ip: Count = 10
     """Connections at once from one address; loopback is exempt, all local applications share it."""
+    max_messages_per_connection: Size = 0
+    """Mails in one connection before the next MAIL is answered 421; 0: any."""
+    max_receiving_bytes: Count
+    """Content received at once; more is answered 452; empty: 10 x limits.max_message_bytes."""
     max_recipients: Count = 100
     """Recipients of one mail; one more is answered 452 4.5.3 (RFC 5321 §4.5.3.1.10)."""
     max_header_bytes: Count = 102400

@@ -28,6 +28,7 @@ from relay.formats.headers import (
 from relay.ingress.backlog import Backlog, Bounds
 from relay.ingress.disk import Disk
 from relay.ingress.submission import (
+    Held,
     Submission,
     check_sender,
     described,
@@ -55,7 +56,9 @@ from relay.store.suppressions import SuppressionStore
 
 @dataclass(frozen=True, slots=True)
 class DoorSettings:
-    """`genro` adds the client's id as `X-Genro-Mail-ID`; `waiting` bounds a tenant's queue."""
+    """`genro` adds the client's id as `X-Genro-Mail-ID`; `waiting` bounds a tenant's queue.
+    `lifetime_s` is how long mail is tried.
+    """
 
     host_name: str
     max_message_bytes: int
@@ -64,6 +67,7 @@ class DoorSettings:
     max_hops: int
     genro: bool = False
     waiting: Bounds = field(default_factory=Bounds)
+    lifetime_s: float = 432_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +156,10 @@ class Door:
             raise ShuttingDown("this node takes no mail: it is being drained")
         self.check_disk()
 
+    def now(self) -> float:
+        """Return the time that mail is dated by (Unix seconds)."""
+        return self._spool.now()
+
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
         self._disk.check()
@@ -182,7 +190,9 @@ class Door:
             account = await self._account(submission)
             await self._backlog.enter(submission.tenant_id, len(submission.content))
             tenant = await self._directory.tenant(submission.tenant_id)
-            submission = with_measures(submission, account, tenant)
+            wait_s = submission.due_at - now if submission.due_at else 0.0
+            held = Held(wait_s, self._settings.lifetime_s)
+            submission = with_measures(submission, account, tenant, held)
             mail = self._new_mail(submission, head, account, now)
             if await is_to_be_looked_at(tenant, mail.content):
                 mail = replace(mail, is_prepared=False)
@@ -297,6 +307,8 @@ class Door:
             takes_suppressed=submission.takes_suppressed,
             attachments=files,
             is_prepared=all(file.source is None for file in files),
+            late_at=submission.late_at,
+            repairs=submission.repairs,
         )
 
     def _trace(self, submission: Submission, pk: str, date: str) -> Trace:
@@ -323,12 +335,16 @@ class Door:
             )
             return
         self._metrics.accepted(submission.tenant_id, submission.ingress, duration_s)
+        if submission.repairs and submission.credential:
+            username = submission.credential.username
+            self._metrics.repaired(submission.tenant_id, username, submission.repairs)
         maillog.accepted(
             answer.pk,
             tenant=submission.tenant_id,
             ingress=submission.ingress,
             size_bytes=len(submission.content),
             recipients=len(submission.recipients),
+            repairs=",".join(submission.repairs) or None,
         )
 
 

@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from relay import maillog
 from relay.crypto import DECOY_HASH, digest, same, verify_password
+from relay.ingress.networks import covering, tenants_of
 from relay.model import Credential, SecretKind
 from relay.store.directory import Directory
 
@@ -42,10 +44,13 @@ class AuthSettings:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """A credential that proved itself; `account_id` is what followed the `+` in the user name."""
+    """A credential that proved itself, or whose networks speak for it; `account_id` is what
+    followed the `+` in the user name.
+    """
 
     credential: Credential
     account_id: str | None = None
+    by_network: bool = False
 
 
 @dataclass(slots=True)
@@ -177,6 +182,23 @@ class Authenticator:
         if credential.secret_hash != then.secret_hash:
             return None
         return Login(credential, login.account_id)
+
+    async def by_network(self, peer_ip: str) -> Login | None:
+        """Return the login that this address needs no password for. Raises StoreUnavailable."""
+        found = covering(await self._directory.admissions(), peer_ip)
+        if not found:
+            return None
+        tenants = tenants_of(found)
+        if len(tenants) > 1:
+            maillog.disputed_network(peer_ip, ",".join(tenants))
+            return None
+        credential = await self._active(found[0].credential.username)
+        return Login(credential, by_network=True) if credential else None
+
+    async def networked(self) -> list[Credential]:
+        """Return the logins that some addresses need no password for."""
+        admissions = await self._directory.admissions()
+        return list({one.credential.username: one.credential for one in admissions}.values())
 
     async def still_valid(self, login: Login) -> bool:
         return await self.current(login) is not None

@@ -3,13 +3,28 @@ for, whom it claims to be from, how listings describe it. Pure.
 """
 
 import json
+import re
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
-from relay.errors import Refused
+from relay.errors import ContentRefused, Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
 from relay.store.attachments import Given
+
+BELOW_MAX_BYTES = 102_400
+_AUTHOR = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
+
+
+class Repair(StrEnum):
+    """What was wrong with how a mail was handed over, and was put right."""
+
+    BARE_LF = "bare_lf"
+    NO_BRACKETS = "no_brackets"
+    NO_HELO_NAME = "no_helo_name"
+    OLD_TLS = "old_tls"
+    SPACE_BEFORE_PATH = "space_before_path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +72,16 @@ class Submission:
     keeps_sender: bool = False
     takes_suppressed: bool = False
     attachments: tuple[Given, ...] = ()
+    late_at: float | None = None
+    repairs: tuple[Repair, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How long a mail waits before it is first tried, and how long mail is tried in all."""
+
+    wait_s: float
+    lifetime_s: float
 
 
 def with_controls(submission: Submission, given: Controls) -> Submission:
@@ -77,16 +102,18 @@ def with_controls(submission: Submission, given: Controls) -> Submission:
 
 
 def with_measures(
-    submission: Submission, account: Account | None, tenant: Tenant | None
+    submission: Submission, account: Account | None, tenant: Tenant | None, held: Held
 ) -> Submission:
     """Take how often and how long it is tried from the account, else from the tenant, where the
-    mail itself does not say.
+    mail itself does not say. What is held back first is then tried as long as other mail.
     """
     most, age_s = submission.max_attempts, submission.expires_in_s
     for given in (account, tenant):
         if given is not None:
             most = given.max_attempts if most is None else most
             age_s = given.expires_in_s if age_s is None else age_s
+    if submission.expires_in_s is None and held.wait_s > 0:
+        age_s = held.wait_s + (held.lifetime_s if age_s is None else age_s)
     if (most, age_s) == (submission.max_attempts, submission.expires_in_s):
         return submission
     return replace(submission, max_attempts=most, expires_in_s=age_s)
@@ -99,6 +126,7 @@ def check_sender(submission: Submission, head: Head) -> None:
     patterns = submission.credential.senders if submission.credential else ("*",)
     if "*" in patterns:
         return
+    _check_no_author_below(submission.content, head)
     claimed = [submission.sender] if submission.sender else []
     for address in [*claimed, *authors(head)]:
         if not sender_allowed(address, patterns):
@@ -108,6 +136,18 @@ def check_sender(submission: Submission, head: Head) -> None:
                 code=550,
                 enhanced="5.7.1",
             )
+
+
+def _check_no_author_below(content: bytes, head: Head) -> None:
+    """Raise Refused for a From behind a line that is no field: the header ends there for us, but
+    not for every reader.
+    """
+    end = head.size_bytes
+    if not head.fields or content[end : end + 2] in (b"", b"\r\n"):
+        return
+    below = content[end : end + BELOW_MAX_BYTES].partition(b"\r\n\r\n")[0]
+    if _AUTHOR.search(below):
+        raise ContentRefused("From stands behind a broken line of the header", enhanced="5.6.0")
 
 
 def is_header_safe(text: str) -> bool:

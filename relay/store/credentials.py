@@ -9,6 +9,7 @@ from relay.store.database import Database, Query, Row, Script
 
 SELECT = "SELECT * FROM credentials WHERE username = $1"
 SELECT_OF = "SELECT * FROM credentials WHERE tenant_id = $1 ORDER BY username"
+SELECT_NETWORKED = "SELECT * FROM credentials WHERE networks <> '[]' ORDER BY username"
 UPSERT = """
 INSERT INTO credentials (username, tenant_id, secret_kind, secret_hash, senders, accounts,
     networks, legacy, active,
@@ -32,6 +33,10 @@ class CredentialStore:
 
     async def of_tenant(self, tenant_id: str) -> Sequence[Credential]:
         return [credential(row) for row in await self._database.fetch(SELECT_OF, tenant_id)]
+
+    async def networked(self) -> Sequence[Credential]:
+        """Return the logins of all tenants that some addresses need no password for."""
+        return [credential(row) for row in await self._database.fetch(SELECT_NETWORKED)]
 
     async def save(self, item: Credential) -> None:
         """Make or change a login. Raises Refused when the user name belongs to another tenant."""

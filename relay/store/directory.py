@@ -5,7 +5,9 @@ on the others; an entry is never older than `ttl_s`, should a signal be lost. Wh
 remembered too, for as long.
 """
 
+import ipaddress
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from relay.model import Account, Credential, Tenant
@@ -19,7 +21,17 @@ V = TypeVar("V")
 TTL_S = 10.0
 MOST_ENTRIES = 50_000
 
+ALL = ""
+
 OnChange = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A network whose hosts send by this login without a password."""
+
+    network: ipaddress.IPv4Network | ipaddress.IPv6Network
+    credential: Credential
 
 
 class Shelf(Generic[V]):
@@ -66,6 +78,9 @@ class Directory:
         self._tenants: Shelf[Tenant | None] = Shelf(tenants.find, now)
         self._accounts: Shelf[Sequence[Account]] = Shelf(accounts.of_tenant, now)
         self._credentials: Shelf[Credential | None] = Shelf(credentials.find, now)
+        self._networked: Shelf[tuple[Admission, ...]] = Shelf(
+            lambda _all: admissions(credentials), now
+        )
         self._keys: Shelf[ApiKey | None] = Shelf(tenants.find_key, now)
         database.on_signal(self._on_signal)
 
@@ -81,6 +96,10 @@ class Directory:
     async def credential(self, username: str) -> Credential | None:
         return await self._credentials.find(username)
 
+    async def admissions(self) -> tuple[Admission, ...]:
+        """Return the networks from which no password is needed, of all tenants."""
+        return await self._networked.find(ALL)
+
     async def api_key(self, key_hash: str) -> ApiKey | None:
         return await self._keys.find(key_hash)
 
@@ -92,3 +111,12 @@ class Directory:
             self._accounts.forget(payload.partition("/")[0])
         elif topic == "credential":
             self._credentials.forget(payload)
+            self._networked.forget(ALL)
+
+
+async def admissions(credentials: CredentialStore) -> tuple[Admission, ...]:
+    return tuple(
+        Admission(ipaddress.ip_network(network), credential)
+        for credential in await credentials.networked()
+        for network in credential.networks
+    )

@@ -46,6 +46,13 @@ async def test_a_login_is_listed_with_its_rights(acme: httpx.AsyncClient) -> Non
     assert shown == {"username": "printer", "tenant_id": "acme", **rights}
 
 
+async def test_a_network_that_is_not_private_is_warned_about(acme: httpx.AsyncClient) -> None:
+    login = {"username": "printer", "networks": ["192.168.0.0/16", "8.8.8.0/24"], "typo": 1}
+    body = (await acme.post("/credential", json=login)).json()
+    assert body["warnings"][-1] == ("networks: 8.8.8.0/24 is not private: anybody in it may send")
+    assert len(body["warnings"]) == 2
+
+
 async def test_a_user_name_of_another_tenant_is_taken(
     acme: httpx.AsyncClient, rival: httpx.AsyncClient
 ) -> None:
@@ -70,6 +77,8 @@ async def test_a_login_that_is_not_understood_is_422(acme: httpx.AsyncClient) ->
         {"senders": ["nobody"]},
         {"senders": "*"},
         {"networks": ["10.0.0.0/33"]},
+        {"networks": ["0.0.0.0/0"]},
+        {"networks": ["::/0"]},
         {"legacy": "no"},
     ):
         answer = await acme.post("/credential", json={"username": "app", **change})

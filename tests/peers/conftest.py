@@ -74,6 +74,13 @@ def lacks_git() -> str | None:
     return "git send-email, or its Mail::Address, not installed"
 
 
+def lacks_sasl() -> str | None:
+    """Say what a Postfix that is to log in somewhere lacks."""
+    folders = (Path("/usr/lib"), Path("/usr/lib64"))
+    found = any(any(folder.glob("**/sasl2/libplain.so*")) for folder in folders)
+    return None if found else "Cyrus SASL has no PLAIN (libsasl2-modules)"
+
+
 def lacks(program: str) -> str | None:
     return None if shutil.which(program) else f"{program} not installed"
 
@@ -85,8 +92,11 @@ PEERS: dict[str, Callable[[], str | None]] = {
     "php": partial(lacks, "php"),
     "s-nail": partial(lacks, "s-nail"),
     "mutt": partial(lacks, "mutt"),
+    "msmtp": partial(lacks, "msmtp"),
+    "curl": partial(lacks, "curl"),
     "strace": partial(lacks, "strace"),
     "postfix": lacks_postfix,
+    "sasl": lacks_sasl,
     "dovecot": lacks_dovecot,
     "swaks": lacks_swaks,
     "nodemailer": lacks_nodemailer,

@@ -1,5 +1,6 @@
 """A real SMTP door over a real SQLite spool, with one tenant and three logins, for tests."""
 
+import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -97,6 +98,12 @@ class SmtpNode:
             for row in await self.database.fetch("SELECT pk, sender FROM messages ORDER BY pk")
             if (content := await contents.read(self.database, row["pk"])) is not None
         ]
+
+    async def repairs(self) -> list[str]:
+        """Return what was put right in the last mail."""
+        rows = await self.database.fetch("SELECT data FROM events ORDER BY seq DESC LIMIT 1")
+        repairs: list[str] = json.loads(rows[0]["data"]).get("repairs", [])
+        return repairs
 
     async def break_database(self) -> None:
         """Take away the tables of recipients and logins, so that what needs them fails."""

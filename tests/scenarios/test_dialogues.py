@@ -13,6 +13,7 @@
     S: (closed)                 the server has closed the connection
     stored: 1                   so many mails are in the store at the end; 0 unless given
     content: one\\r\\n           the last of them, without what we put in front
+    repairs: bare_lf            what was put right in the last of them, as its event says
 
 Lines of the client that follow each other are one segment on the wire.
 """
@@ -54,6 +55,7 @@ class Dialogue:
     port: str = "clear"
     stored: int = 0
     content: bytes | None = None
+    repairs: list[str] | None = None
     steps: list[Step] = field(default_factory=list)
 
 
@@ -70,6 +72,8 @@ def read(name: str) -> Dialogue:
             dialogue.stored = int(text)
         elif kind == "content":
             dialogue.content = octets(text)
+        elif kind == "repairs":
+            dialogue.repairs = text.split()
         else:
             dialogue.steps.append(Step(kind, text, at))
     return dialogue
@@ -192,6 +196,8 @@ async def lead(dialogue: Dialogue, folder: Path) -> None:
                 await client.take(step)
             await client.send()
         stored = await node.stored()
+        if dialogue.repairs is not None:
+            assert await node.repairs() == dialogue.repairs
     assert len(stored) == dialogue.stored
     if dialogue.content is not None:
         assert stored[-1].content.endswith(b"\r\n" + dialogue.content)

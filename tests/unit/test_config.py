@@ -295,6 +295,24 @@ def test_rest_on_the_network_needs_a_token_that_cannot_be_guessed(tmp_path: Path
     load(tmp_path, http__listen="0.0.0.0:80")
 
 
+def test_old_tls_is_for_addresses_that_are_listened_on(tmp_path: Path) -> None:
+    [line] = mistakes(tmp_path, smtp__old_tls_listen="127.0.0.1:2526")
+    assert "127.0.0.1:2526 is neither in smtp.listen nor in smtp.tls_listen" in line
+    load(tmp_path, smtp__old_tls_listen="127.0.0.1:2525")
+
+
+def test_more_certificates_stand_beside_a_first_one(tmp_path: Path) -> None:
+    [unreadable, alone] = mistakes(tmp_path, smtp__more_certs="/nowhere.pem")
+    assert "smtp.more_certs: /nowhere.pem is not a file that can be read" in unreadable
+    assert "smtp.more_certs: comes beside a first certificate" in alone
+
+
+def test_there_is_room_for_one_mail_at_least(tmp_path: Path) -> None:
+    [line] = mistakes(tmp_path, smtp__max_receiving_bytes=26_214_399)
+    assert "smtp.max_receiving_bytes: has no room for one mail" in line
+    load(tmp_path, smtp__max_receiving_bytes=26_214_400)
+
+
 def test_one_address_cannot_be_listened_on_twice(tmp_path: Path) -> None:
     [line] = mistakes(tmp_path, smtp__listen="127.0.0.1:8000")
     assert "127.0.0.1:8000 is already listened on by smtp.listen" in line
@@ -341,6 +359,7 @@ def test_compat_genro_makes_the_tick_half_a_second_unless_given(tmp_path: Path) 
 def test_derived_values_follow_what_they_derive_from(tmp_path: Path) -> None:
     config = load(tmp_path, {"PILLARBOX_MAX_MESSAGE_BYTES": "1000"}, smtp__hostname="mx.acme.test")
     assert config.http.max_body_bytes == 1400 + 65536
+    assert config.smtp.max_receiving_bytes == 10_000
     assert config.upstream.helo_name == "mx.acme.test"
 
 

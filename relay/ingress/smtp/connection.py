@@ -28,7 +28,11 @@ from relay.ingress.smtp.settings import Endpoint, SmtpSettings
 
 T = TypeVar("T")
 
+LINE_MAX_OCTETS = 512  # RFC 5321 §4.5.3.1.4, line end included
 COMMAND_MAX_OCTETS = 12_288  # RFC 4954 §4: the longest line, that of AUTH
+# What the extensions add. MAIL: SIZE 26, BODY 17, SMTPUTF8 10, RET and ENVID 117, AUTH 500,
+# HOLDUNTIL 34, BY 17, MT-PRIORITY 15. RCPT: NOTIFY and ORCPT 536.
+LONGER_LINES = {"AUTH": COMMAND_MAX_OCTETS, "MAIL": LINE_MAX_OCTETS + 736, "RCPT": 1048}
 SLOW_READER_BYTES = 65_536
 
 # What web browsers and scripts say to a mail server by mistake or by malice (cross-protocol).
@@ -50,11 +54,17 @@ NO_HOOKS = _NoHooks()
 
 class Connection(SMTP):
     def __init__(
-        self, settings: SmtpSettings, endpoint: Endpoint, connections: Connections
+        self,
+        settings: SmtpSettings,
+        endpoint: Endpoint,
+        connections: Connections,
+        source_ip: str | None,
     ) -> None:
+        """`source_ip` is the client's address where a proxy named it."""
         loop = asyncio.get_running_loop()
         super().__init__(NO_HOOKS, hostname=settings.host_name, loop=loop)
         self.peer_ip = ""
+        self._source_ip = source_ip
         self.settings = settings
         self.endpoint = endpoint
         self.connections = connections
@@ -73,7 +83,7 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.peer_ip = ip_of(transport.get_extra_info("peername"))
+        self.peer_ip = self._source_ip or ip_of(transport.get_extra_info("peername"))
         self.wire = cast(asyncio.Transport, transport)
         self.inbox.attach(self.wire)
         self._talk = cast("asyncio.Task[None]", self._handler_coroutine)
@@ -99,6 +109,12 @@ class Connection(SMTP):
     @property
     def is_tls(self) -> bool:
         return self.wire.get_extra_info("sslcontext") is not None
+
+    @property
+    def tls_version(self) -> str | None:
+        """Return the version that is spoken: TLSv1.3, for one."""
+        wrapped = self.wire.get_extra_info("ssl_object")
+        return wrapped.version() if wrapped is not None else None
 
     async def start_tls(self, context: ssl.SSLContext, handshake_s: float) -> None:
         """Go on inside TLS. What the client said before it is forgotten (RFC 3207 §4.2, §6).
@@ -249,7 +265,10 @@ def command(line: bytes) -> tuple[str, str]:
     if not line.endswith(b"\r\n"):
         raise Refused("Lines end with CR and LF", code=500, enhanced="5.5.2")
     verb, _, argument = line[:-2].decode("utf-8", "surrogateescape").partition(" ")
-    return verb.upper(), argument.strip(" ")
+    verb = verb.upper()
+    if len(line) > LINE_MAX_OCTETS and len(line) > LONGER_LINES.get(verb, LINE_MAX_OCTETS):
+        raise Refused("Line too long", code=500, enhanced="5.5.2")
+    return verb, argument.strip(" ")
 
 
 def unknown(verb: str) -> Refused | Hangup:

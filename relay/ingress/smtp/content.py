@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from relay.errors import Refused
 from relay.formats.headers import crlf, unstuff
 from relay.ingress.smtp.inbox import Inbox
+from relay.ingress.smtp.receiving import Share, full
 from relay.ingress.smtp.replies import Hangup
 
 FINAL_DOT = b"\r\n.\r\n"
@@ -37,10 +38,11 @@ class Pace:
         return deadline
 
 
-async def read_content(inbox: Inbox, pace: Pace) -> bytes:
+async def read_content(inbox: Inbox, pace: Pace, share: Share) -> bytes:
     """Return the content, dots still stuffed; the commands behind it stay in the inbox.
 
-    Raises Refused when it is too large, Hangup for a flood or a client that is too slow, Gone.
+    Raises Refused when it is too large or there is no room in memory, Hangup for a flood or a
+    client that is too slow, Gone.
     """
     loop = asyncio.get_running_loop()
     started_at = loop.time()
@@ -52,26 +54,40 @@ async def read_content(inbox: Inbox, pace: Pace) -> bytes:
         block = await inbox.block(pace.deadline(started_at, loop.time(), got))
         content += block
         got += len(block)
+        is_kept = share.grow(len(block)) and got <= most
         end = content.find(FINAL_DOT, max(0, searched - len(FINAL_DOT) + 1))
         if end >= 0:
             break
         if got > FLOOD * pace.max_bytes:
             raise Hangup("421 4.7.0 Far too large")
-        if got > most:
+        if not is_kept:
             del content[: -len(FINAL_DOT)]
         searched = len(content)
     rest = content[end + len(FINAL_DOT) :]
     inbox.put_back(rest)
     if got - len(rest) > most:
         raise too_large()
+    if share.is_full:
+        raise full()
     with memoryview(content) as view:
         return bytes(view[2 : end + 2])
 
 
-def plain(content: bytes, *, repair_line_ends: bool) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A mail as its author wrote it, and whether line ends had to be repaired for that."""
+
+    content: bytes
+    is_repaired: bool = False
+
+
+def plain(content: bytes, *, repair_line_ends: bool) -> Plain:
     """Return the mail itself: dots taken off, and bare LF made CRLF where that is asked."""
+    if not repair_line_ends:
+        return Plain(unstuff(content))
     # First the lines, then their dots: who ends lines with LF stuffs dots behind LF.
-    return unstuff(crlf(content) if repair_line_ends else content)
+    repaired = crlf(content)
+    return Plain(unstuff(repaired), is_repaired=len(repaired) != len(content))
 
 
 def too_large() -> Refused:

@@ -6,15 +6,20 @@ being stored any more; a certificate that changes is taken up within `CERTIFICAT
 """
 
 import asyncio
+import socket
+import ssl
 
 from relay import maillog
-from relay.errors import ConfigError
+from relay.errors import ConfigError, StoreUnavailable
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator
+from relay.ingress.networks import public_networks
 from relay.ingress.smtp.connections import Connections
+from relay.ingress.smtp.proxy import ProxiedServer, listening_sockets
+from relay.ingress.smtp.receiving import Receiving
 from relay.ingress.smtp.session import HANDSHAKE_S, Services, Session
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
-from relay.ingress.smtp.tls import Certificate
+from relay.ingress.smtp.tls import Certificates, Pair
 from relay.metrics import Metrics
 
 BACKLOG = 1024
@@ -26,13 +31,20 @@ class SmtpListener:
         self, door: Door, authenticator: Authenticator, metrics: Metrics, settings: SmtpSettings
     ) -> None:
         """Raise ConfigError when the certificate cannot be used, or is missing."""
-        self._certificate = certificate(settings)
+        self._certificates = certificates(settings)
+        self._authenticator = authenticator
         self._settings = settings
         self._connections = Connections(settings.max_connections, settings.max_connections_per_ip)
         self._services = Services(
-            door, authenticator, metrics, settings, self._connections, self._certificate
+            door,
+            authenticator,
+            metrics,
+            settings,
+            self._connections,
+            self._certificates,
+            Receiving(settings.max_receiving_bytes),
         )
-        self._servers: list[tuple[Endpoint, asyncio.Server]] = []
+        self._servers: list[tuple[Endpoint, asyncio.Server | ProxiedServer]] = []
         self._watch: asyncio.Task[None] | None = None
 
     @property
@@ -44,6 +56,11 @@ class SmtpListener:
             for bound in server.sockets
         ]
 
+    @property
+    def held_bytes(self) -> int:
+        """How much content is being received."""
+        return self._services.receiving.held_bytes
+
     async def start(self) -> None:
         """Listen. Raises ConfigError when an address cannot be bound; then none is."""
         try:
@@ -54,7 +71,8 @@ class SmtpListener:
             raise ConfigError(f"{endpoint.host}:{endpoint.port}: {error.strerror}") from error
         for endpoint, host, port in self.addresses:
             maillog.listening("smtps" if endpoint.implicit_tls else "smtp", f"{host}:{port}")
-        if self._certificate is not None:
+        await self._warn_of_open_networks()
+        if self._certificates is not None:
             self._watch = asyncio.create_task(self._watch_certificate())
 
     async def stop(self, budget_s: float) -> None:
@@ -66,15 +84,17 @@ class SmtpListener:
 
     def reload_certificates(self) -> None:
         """Read the certificate again if its files changed; a bad one is reported and not used."""
-        if self._certificate is None:
+        if self._certificates is None:
             return
         try:
-            self._certificate.reload()
+            self._certificates.reload()
         except ConfigError as error:
             maillog.unexpected("certificate", error)
 
-    async def _listen(self, endpoint: Endpoint) -> asyncio.Server:
-        wrapped = self._certificate.context if self._certificate and endpoint.implicit_tls else None
+    async def _listen(self, endpoint: Endpoint) -> asyncio.Server | ProxiedServer:
+        if self._settings.proxy_networks:
+            return await self._listen_behind_proxies(endpoint)
+        wrapped = self._wrapped(endpoint)
         return await asyncio.get_running_loop().create_server(
             lambda: Session(self._services, endpoint),
             endpoint.host,
@@ -84,6 +104,40 @@ class SmtpListener:
             ssl=wrapped,
             ssl_handshake_timeout=HANDSHAKE_S if wrapped else None,
         )
+
+    async def _listen_behind_proxies(self, endpoint: Endpoint) -> ProxiedServer:
+        wrapped = self._wrapped(endpoint)
+
+        async def serve(client: socket.socket, source_ip: str | None) -> None:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: Session(self._services, endpoint, source_ip),
+                client,
+                ssl=wrapped,
+                ssl_handshake_timeout=HANDSHAKE_S if wrapped else None,
+            )
+
+        share = self._settings.share_ports
+        sockets = await listening_sockets(endpoint.host, endpoint.port, share=share)
+        server = ProxiedServer(sockets, self._settings.proxy_networks)
+        server.start(serve)
+        return server
+
+    def _wrapped(self, endpoint: Endpoint) -> ssl.SSLContext | None:
+        """Return what an endpoint inside TLS begins with."""
+        if self._certificates is None or not endpoint.implicit_tls:
+            return None
+        return self._certificates.context(endpoint)
+
+    async def _warn_of_open_networks(self) -> None:
+        try:
+            logins = await self._authenticator.networked()
+        except StoreUnavailable as error:
+            maillog.store_trouble(error)
+            return
+        for login in logins:
+            networks = public_networks(login)
+            if networks:
+                maillog.open_network(login.tenant_id, login.username, ",".join(networks))
 
     def _close_servers(self) -> None:
         for _, server in self._servers:
@@ -95,10 +149,11 @@ class SmtpListener:
             self.reload_certificates()
 
 
-def certificate(settings: SmtpSettings) -> Certificate | None:
-    """Read the certificate, if there is one. Raises ConfigError where one is needed and missing."""
+def certificates(settings: SmtpSettings) -> Certificates | None:
+    """Read them, if there are any. Raises ConfigError where one is needed and missing."""
     if settings.tls_cert is not None and settings.tls_key is not None:
-        return Certificate(settings.tls_cert, settings.tls_key)
+        more = [Pair(path, path) for path in settings.more_certs]
+        return Certificates([Pair(settings.tls_cert, settings.tls_key), *more])
     if any(endpoint.implicit_tls for endpoint in settings.endpoints):
         raise ConfigError("smtp.tls_listen needs smtp.tls_cert and smtp.tls_key")
     return None

@@ -1,8 +1,12 @@
 """The arguments of MAIL and RCPT: addresses and the parameters of the extensions.
 
 RFC 5321 §4.1.2 (syntax), 1870 (SIZE), 6152 (BODY), 6531 (SMTPUTF8), 3461 (RET, ENVID, NOTIFY,
-ORCPT), 4954 §5 (AUTH). A parameter that we do not offer is refused (555), never dropped: the
-client would believe in something that does not happen. Pure.
+ORCPT), 4954 §5 (AUTH); those of time and order are in `wishes`. A parameter that we do not offer is
+refused (555), never dropped: the client would believe in something that does not happen.
+
+What is written a little wrong is repaired where nothing else can be meant: a blank before the path
+for everybody, as all mail servers do, missing angle brackets only for a login that is `legacy`.
+Pure.
 """
 
 import re
@@ -11,7 +15,10 @@ from dataclasses import dataclass
 
 from relay.errors import Refused
 from relay.formats.address import mailbox, split_path
+from relay.ingress.smtp import wishes
 from relay.ingress.smtp.replies import bad_syntax
+from relay.ingress.smtp.wishes import Wishes
+from relay.ingress.submission import Repair
 
 ENVID_MAX_CHARS = 100  # RFC 3461 §4.4
 ORCPT_MAX_CHARS = 500  # RFC 3461 §4.2
@@ -19,8 +26,12 @@ ORCPT_MAX_CHARS = 500  # RFC 3461 §4.2
 _DIGITS = re.compile(r"[0-9]{1,20}")  # RFC 1870 §4
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\u0080-\U0010ffff]+))?")
 _XTEXT = re.compile(r"(?:[!-*,-<>-~]|\+[0-9A-F]{2})+")
+_BARE_PATH = re.compile(r" *([^ <>\"]+)( .*)?")
 _ORCPT = re.compile(r"([A-Za-z0-9-]+);(.+)")
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+
+
+Repairs = tuple[Repair, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +43,8 @@ class MailFrom:
     smtputf8: bool = False
     ret: str | None = None
     envid: str | None = None
+    wishes: Wishes = wishes.NOTHING
+    repairs: Repairs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +52,12 @@ class RcptTo:
     address: str
     notify: str | None = None
     orcpt: str | None = None
+    repairs: Repairs = ()
 
 
-def mail_from(argument: str) -> MailFrom:
+def mail_from(argument: str, *, is_legacy: bool = False) -> MailFrom:
     """Read what follows MAIL. Raises Refused."""
-    path, text = split_path(_after(argument, "FROM:"))
+    path, text, repairs = _path(argument, "FROM:", is_legacy=is_legacy)
     given = _parameters(text, _MAIL) if text else {}
     smtputf8 = "SMTPUTF8" in given
     ret = given.get("RET")
@@ -53,25 +67,35 @@ def mail_from(argument: str) -> MailFrom:
         smtputf8=smtputf8,
         ret=ret.upper() if ret else None,
         envid=given.get("ENVID"),
+        wishes=wishes.wishes(given) if given else wishes.NOTHING,
+        repairs=repairs,
     )
 
 
-def rcpt_to(argument: str, *, smtputf8: bool) -> RcptTo:
+def rcpt_to(argument: str, *, smtputf8: bool, is_legacy: bool = False) -> RcptTo:
     """Read what follows RCPT; `smtputf8` is what MAIL asked for. Raises Refused."""
-    path, text = split_path(_after(argument, "TO:"))
+    path, text, repairs = _path(argument, "TO:", is_legacy=is_legacy)
     given = _parameters(text, _RCPT) if text else {}
     notify = given.get("NOTIFY")
     return RcptTo(
         address=mailbox(path, smtputf8=smtputf8),
         notify=notify.upper() if notify else None,
         orcpt=given.get("ORCPT"),
+        repairs=repairs,
     )
 
 
-def _after(argument: str, keyword: str) -> str:
+def _path(argument: str, keyword: str, *, is_legacy: bool) -> tuple[str, str, Repairs]:
+    """Split it into the path, its parameters, and how it was repaired."""
     if argument[: len(keyword)].upper() != keyword:
         raise bad_syntax(f"Syntax: {keyword}<address> expected")
-    return argument[len(keyword) :]
+    text = argument[len(keyword) :]
+    repairs: Repairs = (Repair.SPACE_BEFORE_PATH,) if text.startswith(" ") else ()
+    bare = _BARE_PATH.fullmatch(text) if is_legacy else None
+    if bare is not None:
+        text = f"<{bare[1]}>{bare[2] or ''}"
+        repairs = (*repairs, Repair.NO_BRACKETS)
+    return (*split_path(text), repairs)
 
 
 def _parameters(text: str, known: "Mapping[str, _Check]") -> dict[str, str | None]:
@@ -140,5 +164,9 @@ _MAIL: dict[str, _Check] = {
     "RET": _is_ret,
     "ENVID": _is_envid,
     "AUTH": _is_submitter,
+    "HOLDFOR": wishes.is_hold_for,
+    "HOLDUNTIL": wishes.is_hold_until,
+    "BY": wishes.is_by,
+    "MT-PRIORITY": wishes.is_level,
 }
 _RCPT: dict[str, _Check] = {"NOTIFY": _is_notify, "ORCPT": _is_orcpt}

@@ -13,20 +13,22 @@ from relay.errors import Refused, Temporary
 from relay.formats.address import sender_allowed
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, Login
-from relay.ingress.smtp import sasl
+from relay.ingress.smtp import sasl, wishes
 from relay.ingress.smtp.connection import Connection
 from relay.ingress.smtp.connections import Connections
 from relay.ingress.smtp.content import Pace, plain, read_content, too_large
 from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
+from relay.ingress.smtp.receiving import Receiving, Share
 from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
-from relay.ingress.smtp.tls import Certificate
-from relay.ingress.submission import Origin, Submission
+from relay.ingress.smtp.tls import Certificates
+from relay.ingress.submission import Origin, Repair, Submission
 from relay.metrics import Metrics
 from relay.model import Credential, Ingress, Recipient
 
 HANDSHAKE_S = 30.0
 MECHANISMS = ("PLAIN", "LOGIN")
+OLD_TLS = frozenset({"TLSv1", "TLSv1.1"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +40,33 @@ class Services:
     metrics: Metrics
     settings: SmtpSettings
     connections: Connections
-    certificate: Certificate | None
+    certificates: Certificates | None
+    receiving: Receiving
 
 
 @dataclass(slots=True)
 class Transaction:
-    """A mail under way: who sends it, what MAIL said, and the recipients so far."""
+    """A mail under way: who sends it, what MAIL said, the recipients so far, and what was put right
+    in what the client said.
+    """
 
     login: Login
     given: MailFrom
     recipients: dict[str, Recipient] = field(default_factory=dict)
+    repairs: set[Repair] = field(default_factory=set)
 
 
 class Session(Connection):
-    def __init__(self, services: Services, endpoint: Endpoint) -> None:
-        super().__init__(services.settings, endpoint, services.connections)
+    def __init__(
+        self, services: Services, endpoint: Endpoint, source_ip: str | None = None
+    ) -> None:
+        super().__init__(services.settings, endpoint, services.connections, source_ip)
         self._services = services
-        self._helo = ""
+        self._helo: str | None = None
         self._is_extended = False
         self._login: Login | None = None
         self._auth_failures = 0
+        self._mails = 0
         self._mail: Transaction | None = None
 
     # Who is there.
@@ -74,9 +83,8 @@ class Session(Connection):
         self.reply(f"250 {self.settings.host_name}")
 
     def _greet(self, name: str, *, is_extended: bool) -> None:
+        """Greet the nameless too: only at MAIL is it known whether the login may be one."""
         self._check_synchronized()
-        if not name:
-            raise bad_syntax("Say your name")
         self._helo = name
         self._is_extended = is_extended
         self._forget_mail()
@@ -89,8 +97,9 @@ class Session(Connection):
             "PIPELINING",
             "ENHANCEDSTATUSCODES",
             "DSN",
+            *wishes.offered(self._services.door.now()),
         ]
-        if self._services.certificate and not self.is_tls:
+        if self._services.certificates and not self.is_tls:
             offered.append("STARTTLS")
         if self._login is None and not self._needs_tls:
             offered.append(f"AUTH {' '.join(MECHANISMS)}")
@@ -105,13 +114,13 @@ class Session(Connection):
             raise bad_syntax("STARTTLS takes no argument")
         if self.is_tls:
             raise bad_sequence("TLS is on already")
-        certificate = self._services.certificate
-        if certificate is None:
+        certificates = self._services.certificates
+        if certificates is None:
             raise Refused("TLS is not available", code=502, enhanced="5.5.1")
         self.reply("220 2.0.0 Ready to start TLS")
         await self.flush()
-        await self.start_tls(certificate.context, HANDSHAKE_S)
-        self._helo = ""
+        await self.start_tls(certificates.context(self.endpoint), HANDSHAKE_S)
+        self._helo = None
         self._login = None
         self._forget_mail()
 
@@ -134,7 +143,7 @@ class Session(Connection):
         self.reply("235 2.7.0 Authentication successful")
 
     def _check_may_auth(self) -> None:
-        if not self._helo or not self._is_extended:
+        if self._helo is None or not self._is_extended:
             raise bad_sequence("Send EHLO first")
         if self._needs_tls:
             raise Refused("Encryption is required, use STARTTLS", code=538, enhanced="5.7.11")
@@ -167,28 +176,56 @@ class Session(Connection):
     # What is sent.
 
     async def smtp_MAIL(self, argument: str) -> None:
-        if not self._helo:
+        if self._helo is None:
             raise bad_sequence("Send EHLO first")
-        self._login = login = await self._current_login()
+        login = await self._entitled()
         if self._mail is not None:
             raise bad_sequence("One mail at a time")
-        given = mail_from(argument)
+        repairs = self._repaired_greeting(login.credential)
+        given = mail_from(argument, is_legacy=login.credential.legacy)
         if given.size_bytes > self.settings.max_message_bytes:
             raise too_large()
+        given.wishes.check(self._services.door.now())
         self._check_sender(given.sender, login.credential)
-        self._services.door.check_room(login.credential.tenant_id)
-        self._mail = Transaction(login, given)
+        self._check_room(given.size_bytes, login.credential.tenant_id)
+        self._mail = Transaction(login, given, repairs=repairs.union(given.repairs))
         self.reply("250 2.1.0 Ok")
 
-    async def _current_login(self) -> Login:
-        """Ask anew: rights change, and a login may be revoked, while a session is open."""
+    async def _entitled(self) -> Login:
+        """Return who sends. Asked anew: rights change, and a login may be revoked, while a session
+        is open.
+        """
+        authenticator = self._services.authenticator
         if self._login is None:
-            advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
-            raise Refused(advice, code=530, enhanced="5.7.0")
-        login = await self._services.authenticator.current(self._login)
+            return await authenticator.by_network(self.peer_ip) or self._ask_for_login()
+        login = await authenticator.current(self._login)
         if login is None:
-            raise Hangup("421 4.7.0 This login is not valid any more")
+            raise no_longer_valid()
+        self._login = login
         return login
+
+    def _ask_for_login(self) -> NoReturn:
+        advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
+        raise Refused(advice, code=530, enhanced="5.7.0")
+
+    def _repaired_greeting(self, credential: Credential) -> set[Repair]:
+        """Return what was wrong until here. Raises Refused where the login may not be so."""
+        repairs = set()
+        if not self._helo:
+            if not credential.legacy:
+                raise bad_syntax("Say your name in EHLO")
+            repairs.add(Repair.NO_HELO_NAME)
+        if self.endpoint.old_tls and self.is_tls and self.tls_version in OLD_TLS:
+            repairs.add(Repair.OLD_TLS)
+        return repairs
+
+    def _check_room(self, size_bytes: int, tenant_id: str) -> None:
+        """Raise what is known to stand against the mail before its content is sent."""
+        most = self.settings.max_messages
+        if most and self._mails >= most:
+            raise Hangup("421 4.7.0 Enough mail for one connection, come again")
+        self._services.receiving.check(size_bytes)
+        self._services.door.check_room(tenant_id)
 
     def _check_sender(self, sender: str, credential: Credential) -> None:
         # The null sender is for bounces; whom the mail is from in its header, the door looks at.
@@ -206,10 +243,13 @@ class Session(Connection):
     async def smtp_RCPT(self, argument: str) -> None:
         if self._mail is None:
             raise bad_sequence("Send MAIL first")
-        given = rcpt_to(argument, smtputf8=self._mail.given.smtputf8)
+        mail = self._mail
+        is_legacy = mail.login.credential.legacy
+        given = rcpt_to(argument, smtputf8=mail.given.smtputf8, is_legacy=is_legacy)
         if await self._refuses_suppressed(given.address):
             return
-        recipients = self._mail.recipients
+        mail.repairs.update(given.repairs)
+        recipients = mail.recipients
         if given.address not in recipients:
             n = len(recipients)
             if n >= self.settings.max_recipients:
@@ -241,13 +281,24 @@ class Session(Connection):
         self.reply("354 End data with <CR><LF>.<CR><LF>")
         await self.flush()
         try:
-            content = await read_content(self.inbox, self._pace())
-            submission = self._submission(mail, content)
-            accepted = await self.uncut(self._services.door.accept(submission))
+            with Share(self._services.receiving) as share:
+                content = await read_content(self.inbox, self._pace(), share)
+                mail.login = await self._still_entitled(mail.login)
+                submission = self._submission(mail, content)
+                accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
+        self._mails += 1
         self.has_brought_mail()
         self.reply(f"250 2.0.0 Ok: queued as {accepted.pk}")
+
+    async def _still_entitled(self, then: Login) -> Login:
+        """Return the sender as it is now: content takes its time, and rights are lost at once."""
+        now = await self._entitled()
+        is_same_user = now.credential.username == then.credential.username
+        if not is_same_user or now.credential.tenant_id != then.credential.tenant_id:
+            raise no_longer_valid()
+        return now
 
     def _pace(self) -> Pace:
         return Pace(
@@ -259,26 +310,36 @@ class Session(Connection):
         )
 
     def _submission(self, mail: Transaction, content: bytes) -> Submission:
-        credential = mail.login.credential
+        credential, asked = mail.login.credential, mail.given.wishes
+        now = self._services.door.now()
+        whole = plain(content, repair_line_ends=credential.legacy)
+        if whole.is_repaired:
+            mail.repairs.add(Repair.BARE_LF)
         return Submission(
             tenant_id=credential.tenant_id,
             sender=mail.given.sender,
             recipients=tuple(mail.recipients.values()),
-            content=plain(content, repair_line_ends=credential.legacy),
+            content=whole.content,
             ingress=Ingress.SMTP,
-            origin=Origin(self._protocol(mail.given), self._helo, self.peer_ip),
+            origin=Origin(self._protocol(mail), self._helo, self.peer_ip),
             credential=credential,
             account_id=mail.login.account_id,
             ret=mail.given.ret,
             envid=mail.given.envid,
             takes_suppressed=self.settings.takes_suppressed,
+            priority=asked.priority,
+            due_at=asked.release_at(now),
+            expires_in_s=asked.expires_in_s,
+            late_at=asked.late_at(now),
+            repairs=tuple(sorted(mail.repairs)) if mail.repairs else (),
         )
 
-    def _protocol(self, given: MailFrom) -> str:
+    def _protocol(self, mail: Transaction) -> str:
         """Name the protocol as Received does (RFC 3848, RFC 6531 §4.3)."""
         if not self._is_extended:
             return "SMTP"
-        return f"{'UTF8SMTP' if given.smtputf8 else 'ESMTP'}{'S' if self.is_tls else ''}A"
+        name = "UTF8SMTP" if mail.given.smtputf8 else "ESMTP"
+        return f"{name}{'S' if self.is_tls else ''}{'' if mail.login.by_network else 'A'}"
 
     def _forget_mail(self) -> None:
         self._mail = None
@@ -313,3 +374,7 @@ class Session(Connection):
 
     async def smtp_QUIT(self, _argument: str) -> None:
         raise Hangup("221 2.0.0 Bye")
+
+
+def no_longer_valid() -> Hangup:
+    return Hangup("421 4.7.0 This login is not valid any more")

@@ -3,17 +3,23 @@
 """
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
+
+IpNetwork = IPv4Network | IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """An address to listen on. `require_tls`: AUTH is neither offered nor taken in clear."""
+    """An address to listen on. `require_tls`: AUTH is neither offered nor taken in clear.
+    `old_tls`: TLS 1.0 and 1.1, and the ciphers of their time, are spoken too.
+    """
 
     host: str
     port: int
     require_tls: bool
     implicit_tls: bool = False
+    old_tls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +41,7 @@ class SmtpSettings:
     max_auth_failures: int
     share_ports: bool = False
     takes_suppressed: bool = False
+    max_messages: int = 0
+    max_receiving_bytes: int = 268_435_456
+    more_certs: tuple[Path, ...] = ()
+    proxy_networks: tuple[IpNetwork, ...] = ()

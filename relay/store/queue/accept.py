@@ -48,10 +48,10 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
     on_unknown, max_attempts,
     deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender,
-    is_prepared)
+    is_prepared, late_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
     $21, $22, $23,
-    $24, $25, $26, $27, $28)
+    $24, $25, $26, $27, $28, $29)
 """
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
@@ -310,6 +310,7 @@ def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
         answer.held_at,
         mail.keeps_sender,
         mail.is_prepared,
+        mail.late_at,
     )
 
 
@@ -357,5 +358,11 @@ def attachment_row(pk: str, file: NewAttachment) -> tuple[Value, ...]:
 
 def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
     kind = "replaced" if answer.replaced else "accepted"
-    data = json.dumps({"ingress": mail.ingress.value, "recipients": len(mail.envelope.recipients)})
-    return answer.pk, int(mail.accepted_at * 1e6), mail.tenant_id, kind, mail.accepted_at, data
+    data: dict[str, object] = {
+        "ingress": mail.ingress.value,
+        "recipients": len(mail.envelope.recipients),
+    }
+    if mail.repairs:
+        data["repairs"] = mail.repairs
+    seq = int(mail.accepted_at * 1e6)
+    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, json.dumps(data)
