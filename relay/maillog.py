@@ -7,6 +7,7 @@ cannot be written must not undo an acceptance or repeat a delivery, so a failure
 dropped. Nothing is written before `configure`.
 """
 
+import asyncio
 import json
 import logging
 import re
@@ -41,20 +42,44 @@ _to_logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
 
 
 class _Stream:
-    """Writes whole lines; every level has the same method."""
+    """Writes whole lines. What one turn of the event loop says is written at once when it ends, and
+    before any warning.
+    """
 
-    __slots__ = ("_stream",)
+    __slots__ = ("_lines", "_stream")
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._lines: list[str] = []
 
-    def write(self, line: str) -> None:
+    def later(self, line: str) -> bool:
+        """Write it with the others of this turn; False where it was written, outside of a loop."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            self._write(line + "\n")
+            return False
+        if not self._lines:
+            loop.call_soon(self._flush)
+        self._lines.append(line + "\n")
+        return True
+
+    def now(self, line: str) -> None:
+        if self.later(line):
+            self._flush()
+
+    debug = info = later
+    warning = error = now
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        self._write("".join(lines))
+
+    def _write(self, text: str) -> None:
         # A full disk, a closed pipe, a closed stream (ValueError): see the module's promise.
         with suppress(OSError, ValueError):
-            self._stream.write(line + "\n")
+            self._stream.write(text)
             self._stream.flush()
-
-    debug = info = warning = error = write
 
 
 def _logger(

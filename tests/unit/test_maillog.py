@@ -1,5 +1,6 @@
 """The log: what happened, in one line each, and never what it must not say."""
 
+import asyncio
 import io
 import json
 import logging
@@ -194,3 +195,35 @@ def test_a_log_that_cannot_be_written_stops_no_mail() -> None:
     closed.close()
     maillog.configure("text", "info", stream=closed)
     log_an_attempt()
+
+
+async def test_what_one_turn_of_the_loop_says_is_written_together_and_in_order() -> None:
+    stream = Writes()
+    maillog.configure("text", "info", stream=stream)
+    maillog.listening("smtp", "one")
+    maillog.listening("smtp", "two")
+    assert stream.writes == []
+    await asyncio.sleep(0)
+    assert ["address=one" in text and "address=two" in text for text in stream.writes] == [True]
+
+
+async def test_a_warning_is_written_at_once_behind_what_was_said_before() -> None:
+    stream = Writes()
+    maillog.configure("text", "info", stream=stream)
+    maillog.listening("smtp", "one")
+    maillog.auth_failed("127.0.0.1", "ann")
+    (text,) = stream.writes
+    assert text.index("address=one") < text.index("auth_failed")
+
+
+class Writes(io.StringIO):
+    """A stream that remembers each write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[str] = []
+
+    def write(self, text: str) -> int:
+        if text:
+            self.writes.append(text)
+        return len(text)
