@@ -15,7 +15,12 @@ from tests.peers.conftest import REQUIRED
 from tests.peers.image import Container, Image, NoBaseError, built
 from tests.waiting import until
 
-pytestmark = [pytest.mark.peers("buildah"), pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.peers("buildah", "debootstrap", "unshare"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="an image is built as root only"),
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+]
 
 TOKEN = "the-admin-token-of-the-image"
 KEY = "a2V5LWtleS1rZXkta2V5LWtleS1rZXkta2V5LWtleSE="
