@@ -15,7 +15,7 @@ PAGES = sorted(Path(generate.__file__).parent.glob("**/*.md"))
 README = Path(generate.__file__).parents[1] / "README.md"
 BLOCK = re.compile(r"(?ms)^( *)```(?:console|text)\n(.*?)^ *```$")
 # At a line's start, or behind what a shell or docker puts before it.
-CALL = re.compile(r"(?:^|\$\(|&& |\| |/bin/|exec \w+ )(pillarbox [^|)&]+)")
+CALL = re.compile(r"(?:^ *|\$\(|&& |\| |/bin/|exec \w+ )(pillarbox [^|)&]+)")
 INLINE = re.compile(r"`(pillarbox [^`]+)`")
 
 
@@ -31,9 +31,7 @@ def typed(page: Path) -> Iterator[str]:
     yield from (found.replace("\n", " ") for found in INLINE.findall(text))
     for _, block in BLOCK.findall(text):
         for line in block.replace("\\\n", " ").splitlines():
-            yield from re.findall(
-                r"(?:^|\$\(|&& |\| |/bin/|\d )(pillarbox (?!default:)[^|)&]+)", line
-            )
+            yield from CALL.findall(line)
 
 
 COMMANDS = [
