@@ -9,6 +9,7 @@ Accounts are unique per tenant only; so every metric by account has the tenant a
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -25,6 +26,16 @@ _GENRO_LABELS = ("tenant_id", "tenant_name", "account_id", "account_name")
 
 # Each counter and histogram would otherwise bring a `_created` series that nobody reads.
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A metric as the documentation has it; `kind` is Prometheus' word."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    doc: str
 
 
 class _Counts:
@@ -85,6 +96,7 @@ class Metrics:
 
     def __init__(self, *, genro: bool = False) -> None:
         self._registry = CollectorRegistry()
+        self._labels: dict[str, tuple[str, ...]] = {}
         ProcessCollector(registry=self._registry)
         self._genro = _Genro(self._registry) if genro else None
         self._declare_counters()
@@ -174,12 +186,14 @@ class Metrics:
         )
 
     def _counts(self, name: str, doc: str, labels: tuple[str, ...]) -> _Counts:
+        self._labels[f"pillarbox_{name}"] = labels
         return _Counts(Counter(f"pillarbox_{name}", doc, labels, registry=self._registry))
 
     def _histogram(
         self, name: str, doc: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
     ) -> Histogram:
         full_name = f"pillarbox_{name}"
+        self._labels[full_name] = labels
         return Histogram(full_name, doc, labels, buckets=buckets, registry=self._registry)
 
     def _times(
@@ -188,6 +202,7 @@ class Metrics:
         return _Times(self._histogram(name, doc, buckets, labels))
 
     def _gauge(self, name: str, doc: str, labels: tuple[str, ...] = ()) -> Gauge:
+        self._labels[f"pillarbox_{name}"] = labels
         return Gauge(f"pillarbox_{name}", doc, labels, registry=self._registry)
 
     def accepted(self, tenant: str, ingress: Ingress, duration_s: float) -> None:
@@ -295,6 +310,15 @@ class Metrics:
         """Tell a tenant's name, which the `gmp_*` metrics carry beside its id."""
         if self._genro:
             self._genro.name_tenant(tenant, name)
+
+    def describe(self) -> list[Described]:
+        """Say what there is to read, also where nothing was counted yet."""
+        found = []
+        for family in self._registry.collect():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            labels = self._labels.get(name, ())
+            found.append(Described(name, family.type, labels, family.documentation))
+        return found
 
     def render(self) -> tuple[bytes, str]:
         """Return the body of GET /metrics and its content type."""

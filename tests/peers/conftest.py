@@ -105,8 +105,10 @@ PEERS: dict[str, Callable[[], str | None]] = {
 
 @cache
 def lack(peer: str) -> str | None:
-    """Say why a peer cannot be used, None when it can."""
-    return PEERS[peer]()
+    """Say why a peer cannot be used, None when it can. One without a rule is a program's name."""
+    if peer in PEERS:
+        return PEERS[peer]()
+    return None if shutil.which(peer) else f"{peer} not installed"
 
 
 def lacked(item: pytest.Item) -> list[str]:

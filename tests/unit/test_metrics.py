@@ -128,3 +128,12 @@ def test_the_old_names_are_there_only_when_switched_on() -> None:
     assert value(samples, "gmp_rate_limited_total", **labels) == 1
     assert value(samples, "gmp_pending_messages") == 5
     assert value(samples, "pillarbox_recipients_sent_total", tenant="acme", account="main") == 1
+
+
+def test_what_was_never_counted_is_described_with_its_labels() -> None:
+    found = {metric.name: metric for metric in Metrics().describe()}
+    accepted = found["pillarbox_messages_accepted_total"]
+    assert (accepted.kind, accepted.labels) == ("counter", ("tenant", "ingress"))
+    assert found["pillarbox_pool_connections"].labels == ("tenant", "account", "state")
+    assert found["pillarbox_commit_seconds"].kind == "histogram"
+    assert all(metric.doc for metric in found.values())
