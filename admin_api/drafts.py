@@ -105,26 +105,26 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
     recipients = _recipients([to, cc, _boxes("bcc", message.bcc)], desk.max_recipients)
     text, html = _bodies(message)
     files = read_files(message.inline or (), message.attachments or (), desk.room)
-    draft = Draft(
-        sender=author,
-        to=to,
-        cc=cc,
-        reply_to=_boxes("reply_to", message.reply_to),
-        subject=message.subject,
-        message_id=_message_id(message, item, desk),
-        date=date_of(int(desk.now)),
-        text=text,
-        html=html,
-        headers=_headers(message.headers),
-        inline=files.inline,
-        attachments=files.attachments,
+    composed = compose(
+        Draft(
+            sender=author,
+            to=to,
+            cc=cc,
+            reply_to=_boxes("reply_to", message.reply_to),
+            subject=message.subject,
+            message_id=_message_id(message, item, desk),
+            date=date_of(int(desk.now)),
+            text=text,
+            html=html,
+            headers=_headers(message.headers),
+            inline=files.inline,
+            attachments=files.attachments,
+        )
     )
-    composed = compose(draft)
-    return_path = message.return_path
     return Submission(
         tenant_id=str(item["tenant_id"]),
-        sender=_envelope_sender("return_path", return_path) if return_path else author.address,
-        keeps_sender=bool(return_path),
+        sender=_sender(message, author),
+        keeps_sender=bool(message.return_path),
         recipients=recipients,
         content=composed.content,
         attachments=files.placed(composed.gaps),
@@ -141,6 +141,12 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         metadata=_metadata(message.metadata),
         record=strict_json.dumps({k: v for k, v in item.items() if k in _LISTED}),
     )
+
+
+def _sender(message: Message, author: Mailbox) -> str:
+    if not message.return_path:
+        return author.address
+    return _envelope_sender("return_path", message.return_path)
 
 
 def _described(error: ValidationError) -> str:

@@ -100,6 +100,7 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         self._genro = _Genro(self._registry) if genro else None
         self._declare_counters()
+        self._declare_counters_of_what_comes_back()
         self._declare_times()
         self._declare_gauges()
 
@@ -113,10 +114,6 @@ class Metrics:
         self._deferred = self._counts(
             "recipients_deferred_total", "Attempts that ended in another wait", by_account
         )
-        self._bounced = self._counts(
-            "recipients_bounced_total", "Recipients whose mail came back", by_account
-        )
-        self._bounces = self._counts("bounces_total", "Mails that came back, by what", ("type",))
         self._rate_limited = self._counts(
             "rate_limited_total", "Times an account was at its limit", by_account
         )
@@ -126,6 +123,25 @@ class Metrics:
         self._callbacks_failed = self._counts(
             "callback_failed_total", "Calls that a client did not take", ("tenant",)
         )
+        self._cache_hits = self._counts("cache_hits_total", "Files found in the cache", ("tier",))
+        self._cache_misses = self._counts(
+            "cache_misses_total", "Files not found in the cache", ("tier",)
+        )
+        self._repairs = self._counts(
+            "legacy_repairs_total",
+            "Mails of which something was put right, by login",
+            ("tenant", "credential", "repair"),
+        )
+        self._auth_failures = Counter(
+            "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
+        )
+
+    def _declare_counters_of_what_comes_back(self) -> None:
+        by_account = ("tenant", "account")
+        self._bounced = self._counts(
+            "recipients_bounced_total", "Recipients whose mail came back", by_account
+        )
+        self._bounces = self._counts("bounces_total", "Mails that came back, by what", ("type",))
         self._pec_receipts = self._counts(
             "pec_receipts_total", "Receipts of certified mail, by kind", ("tenant", "kind")
         )
@@ -143,18 +159,6 @@ class Metrics:
         )
         self._mailbox_failures = self._counts(
             "mailbox_failures_total", "Times a mailbox could not be read", by_account
-        )
-        self._cache_hits = self._counts("cache_hits_total", "Files found in the cache", ("tier",))
-        self._cache_misses = self._counts(
-            "cache_misses_total", "Files not found in the cache", ("tier",)
-        )
-        self._repairs = self._counts(
-            "legacy_repairs_total",
-            "Mails of which something was put right, by login",
-            ("tenant", "credential", "repair"),
-        )
-        self._auth_failures = Counter(
-            "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
         )
 
     def _declare_times(self) -> None:

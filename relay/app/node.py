@@ -87,14 +87,7 @@ class Node:
             postmaster=postmaster(config),
             on_notice=self._on_notice,
         )
-        self.door = Door(
-            self.spool,
-            self.stores.directory,
-            self.stores.attachments,
-            self.metrics,
-            disk_of(config),
-            door_settings(config),
-        )
+        self.door = self._build_door()
         self.orders = OrderStore(self.spool)
         self._place = place
         self._pool = Pool(pool_settings(config))
@@ -110,20 +103,33 @@ class Node:
             self.metrics,
         )
         self._build_dispatch()
-        self._reporter = Reporter(
-            self.spool,
-            self.stores.outbox,
-            self.stores.directory,
-            Caller(call_settings(config)),
-            self.metrics,
-            report_settings(config),
-        )
+        self._reporter = self._build_reporter()
         self._poller = build_poller(config, self.spool, self.stores, self.metrics, keyring)
         authenticator = Authenticator(
             self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
         )
         self.smtp = SmtpListener(self.door, authenticator, self.metrics, smtp_settings(config))
         database.on_signal(self._on_signal)
+
+    def _build_door(self) -> Door:
+        return Door(
+            self.spool,
+            self.stores.directory,
+            self.stores.attachments,
+            self.metrics,
+            disk_of(self.config),
+            door_settings(self.config),
+        )
+
+    def _build_reporter(self) -> Reporter:
+        return Reporter(
+            self.spool,
+            self.stores.outbox,
+            self.stores.directory,
+            Caller(call_settings(self.config)),
+            self.metrics,
+            report_settings(self.config),
+        )
 
     def _build_dispatch(self) -> None:
         policy = retry_policy(self.config)

@@ -39,7 +39,6 @@ from relay.ingress.submission import (
 from relay.metrics import Metrics
 from relay.model import (
     Account,
-    Envelope,
     NewMail,
     Priority,
     lane_of,
@@ -252,31 +251,16 @@ class Door:
             )
         return account
 
-    async def _is_to_be_looked_at(self, mail: NewMail) -> bool:
-        """Whether it may have files that are too large for its tenant. Raises Refused where it has
-        and its tenant wants none.
-        """
-        tenant = await self._directory.tenant(mail.tenant_id)
-        return await is_to_be_looked_at(tenant, mail.content)
-
     def _new_mail(
         self, submission: Submission, head: Head, account: Account | None, now: float
     ) -> NewMail:
         pk = new_pk(now)
         account_id = account.id if account else None
-        date = date_of(int(now))
         message_id = head.first("Message-ID")
-        # What comes back is recognised by it.
-        added = [received(self._trace(submission, pk, date)), f"X-Pillarbox-ID: {pk}\r\n".encode()]
-        if not head.has("Date"):
-            added.append(f"Date: {date}\r\n".encode())
         if message_id is None:
             message_id = f"<{pk}@{self._settings.host_name}>"
-            added.append(f"Message-ID: {message_id}\r\n".encode())
-        if self._settings.genro and submission.id and is_header_safe(submission.id):
-            added.append(f"X-Genro-Mail-ID: {submission.id}\r\n".encode())
-        content = outgoing(submission.content, head, prepend=b"".join(added))
-        expires_in_s = submission.expires_in_s
+        added = self._added(submission, head, pk, now)
+        content = outgoing(submission.content, head, prepend=added)
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -287,15 +271,13 @@ class Door:
             account_id=account_id,
             lane=lane_of(submission.tenant_id, account_id, domain_of(submission.sender)),
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
-            envelope=Envelope(
-                submission.sender, submission.recipients, submission.ret, submission.envid
-            ),
+            envelope=submission.envelope,
             content=content,
             traits=assess(content),
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,
-            expires_at=None if expires_in_s is None else now + expires_in_s,
+            expires_at=submission.expires_at(now),
             max_attempts=submission.max_attempts,
             on_unknown=submission.on_unknown,
             batch_code=submission.batch_code,
@@ -310,6 +292,19 @@ class Door:
             late_at=submission.late_at,
             repairs=submission.repairs,
         )
+
+    def _added(self, submission: Submission, head: Head, pk: str, now: float) -> bytes:
+        """Return the fields that are put in front of a mail."""
+        date = date_of(int(now))
+        # What comes back is recognised by the second.
+        added = [received(self._trace(submission, pk, date)), f"X-Pillarbox-ID: {pk}\r\n".encode()]
+        if not head.has("Date"):
+            added.append(f"Date: {date}\r\n".encode())
+        if not head.has("Message-ID"):
+            added.append(f"Message-ID: <{pk}@{self._settings.host_name}>\r\n".encode())
+        if self._settings.genro and submission.id and is_header_safe(submission.id):
+            added.append(f"X-Genro-Mail-ID: {submission.id}\r\n".encode())
+        return b"".join(added)
 
     def _trace(self, submission: Submission, pk: str, date: str) -> Trace:
         origin = submission.origin

@@ -10,7 +10,16 @@ from enum import StrEnum
 from relay.errors import ContentRefused, Refused
 from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
-from relay.model import Account, Credential, Ingress, OnUnknown, Priority, Recipient, Tenant
+from relay.model import (
+    Account,
+    Credential,
+    Envelope,
+    Ingress,
+    OnUnknown,
+    Priority,
+    Recipient,
+    Tenant,
+)
 from relay.store.attachments import Given
 
 BELOW_MAX_BYTES = 102_400
@@ -74,6 +83,13 @@ class Submission:
     attachments: tuple[Given, ...] = ()
     late_at: float | None = None
     repairs: tuple[Repair, ...] = ()
+
+    @property
+    def envelope(self) -> Envelope:
+        return Envelope(self.sender, self.recipients, self.ret, self.envid)
+
+    def expires_at(self, now: float) -> float | None:
+        return None if self.expires_in_s is None else now + self.expires_in_s
 
 
 @dataclass(frozen=True, slots=True)
