@@ -198,3 +198,28 @@ def test_an_unknown_tenant_is_named_with_the_nearest(instance: Cli) -> None:
     shown = instance("prod", "acne", "messages", "list")
     assert shown.code == 1
     assert shown.err == "pillarbox: prod has no tenant 'acne'; did you mean 'acme'?\n"
+
+
+def test_accounts_are_verified_step_by_step(instance: Cli) -> None:
+    kept = instance.ok("prod", "acme", "accounts", "verify", "main")
+    assert "delivers nowhere" in kept.out
+    away = instance("prod", "rest", "accounts", "verify", "main")
+    assert (away.code, "connect" in away.out) == (75, True)
+    steps = instance("prod", "rest", "accounts", "verify", "main", "--json").json["steps"]
+    assert (steps[0]["step"], steps[0]["ok"]) == ("connect", False)
+
+
+def test_suppressions_are_added_listed_obeyed_and_removed(instance: Cli, mail: Path) -> None:
+    place = ("prod", "acme", "suppressions")
+    instance.ok(*place, "add", "you@there.example", "--reason", "asked us to", "--until", "30d")
+    instance.ok(*place, "add", "other@there.example")
+    (found,) = instance.ok(*place, "list", "--address", "you@there.example", "--json").json
+    assert (found["address"], found["reason"]) == ("you@there.example", "asked us to")
+    assert found["until"] > found["since"]
+    assert "other@there.example" in instance.ok(*place, "list").out
+    refused = instance("prod", "acme", "send", str(mail))
+    assert (refused.code, "suppressed" in refused.err + refused.out) == (1, True)
+    for address in ("you@there.example", "other@there.example"):
+        instance.ok(*place, "remove", address)
+    assert instance.ok(*place, "list", "--json").json == []
+    assert instance(*place, "remove", "you@there.example").code == 1
