@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<![\d.:/\[-])([245][0-5]\d)(?=[ \-:]|$)(?![ -]\d{1,3}\b(?!\.))")
+REFUSAL = re.compile(REPLY.pattern.replace("[245]", "[45]"))
 TAGGED_REPLY = re.compile(
     r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#)([245][0-5]\d)\b", re.I
 )
@@ -123,6 +124,12 @@ def read_reply(text: str) -> Reply:
     return Reply(_code(searched), _status(searched), command_in(searched))
 
 
+def reply_in(text: str) -> str:
+    """Return `text` from the first refusal in it on, empty where there is none."""
+    match = _refusal(text[:SEARCHED_CHARS])
+    return text[match.start(1) :] if match else ""
+
+
 def is_generic(status: str) -> bool:
     """Whether a status tells its class only (RFC 3463 §3.1: x.0.0)."""
     return GENERIC.fullmatch(status) is not None
@@ -140,8 +147,12 @@ def command_in(text: str) -> str:
 
 
 def _code(text: str) -> int | None:
-    match = TAGGED_REPLY.search(text) or REPLY.search(text)
+    match = _refusal(text) or REPLY.search(text)
     return int(match[1]) if match else None
+
+
+def _refusal(text: str) -> re.Match[str] | None:
+    return TAGGED_REPLY.search(text) or REFUSAL.search(text)
 
 
 def _status(text: str) -> str | None:

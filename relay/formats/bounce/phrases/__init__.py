@@ -7,13 +7,20 @@ of sender is full of spam» is about spam.
 """
 
 from relay.formats.bounce.phrases.address import ADDRESS
+from relay.formats.bounce.phrases.blocked import BLOCKED
 from relay.formats.bounce.phrases.general import GENERAL
+from relay.formats.bounce.phrases.lists import LISTS
 from relay.formats.bounce.phrases.mail import MAIL
 from relay.formats.bounce.phrases.mailbox import MAILBOX
 from relay.formats.bounce.phrases.mailers import MAILERS
+from relay.formats.bounce.phrases.policy import POLICY
+from relay.formats.bounce.phrases.protocol import PROTOCOL
 from relay.formats.bounce.phrases.providers import PROVIDERS
+from relay.formats.bounce.phrases.rates import RATES
+from relay.formats.bounce.phrases.relaying import RELAYING
 from relay.formats.bounce.phrases.reputation import REPUTATION
 from relay.formats.bounce.phrases.rights import RIGHTS
+from relay.formats.bounce.phrases.sender import SENDER
 from relay.formats.bounce.phrases.system import SYSTEM
 
 Table = tuple[tuple[str, tuple[str, ...]], ...]
@@ -22,7 +29,14 @@ TABLES: tuple[Table, ...] = (
     PROVIDERS,
     MAILERS,
     MAIL,
+    PROTOCOL,
+    RELAYING,
+    LISTS,
+    SENDER,
+    RATES,
     REPUTATION,
+    POLICY,
+    BLOCKED,
     RIGHTS,
     MAILBOX,
     ADDRESS,

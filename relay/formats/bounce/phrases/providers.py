@@ -48,6 +48,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "blocked",
         ("banned sending ip", "(s3140)", "(s3150)", "part of their network is on our block"),
     ),
+    ("blocked", ("messages from * weren't sent",)),
     ("authfailure", ("does not pass dmarc verification", "5.7.515 access denied")),
     ("userunknown", ("resolver.adr.recipnotfound", "resolver.adr.recipientnotfound")),
     ("userunknown", ("resolver.adr.exrecipnotfound", "resolver.adr.invalidinsmtp")),

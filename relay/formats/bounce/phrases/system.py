@@ -16,10 +16,6 @@ SYSTEM: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "failedstarttls",
-        ("starttls failed", "failed to start tls", "starttls error", "tls error"),
-    ),
-    (
         "networkerror",
         (
             "dns error: * lookup",
@@ -98,26 +94,6 @@ SYSTEM: tuple[tuple[str, tuple[str, ...]], ...] = (
             "service unavailable * mailer",
             "address list * pipe",
             "a process was killed",
-        ),
-    ),
-    (
-        "syntaxerror",
-        (
-            "syntax error",
-            "command not recognized",
-            "command unrecognized",
-            "unrecognized command",
-            "unrecognised command",
-            "bad sequence of commands",
-            "bad command sequence",
-            "need rcpt",
-            "need mail",
-            "command unknown",
-            "unknown command",
-            "command not implemented",
-            "must send mail",
-            "command out of sequence",
-            "commands out of order",
         ),
     ),
     (
