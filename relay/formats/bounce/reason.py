@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from relay.formats.bounce.phrases import EXACT, TABLES, Table
+from relay.formats.bounce.phrases import EXACT, GENERAL, TABLES, Table
 from relay.formats.bounce.reply import Reply, reply_in
 from relay.formats.bounce.statuses import BY_CATEGORY, BY_CODE, BY_STATUS, VAGUE
 
@@ -21,6 +21,11 @@ CODES = re.compile(r"(?<!\d)[245]\d\d(?:-|[ -][245]\.\d{1,3}\.\d{1,3}(?!\.))")
 
 SAID_BY_PROGRAMS = ("mailboxfull", "userunknown")
 BY_COMMAND = {"CONN": "blocked", "HELO": "blocked", "MAIL": "rejected"}
+AT_THE_DOOR = ("CONN", "HELO")
+"Who is told here that there is no service is kept out, whatever the excuse."
+TOO_LARGE = ("mesgtoobig", "exceedlimit")
+TOO_LARGE_BY_STATUS = {"2.2": "mailboxfull", "2.3": "exceedlimit", "3.4": "mesgtoobig"}
+"RFC 3463 §3.3, §3.4: the mailbox is full, its limit is passed, the system's limit is passed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +64,14 @@ def _said(case: Case, text: str) -> str | None:
     if found is None:
         return None
     reason, table = found
-    if reason == "userunknown" and table not in EXACT:
+    if table in EXACT:
+        return reason
+    if reason == "userunknown":
         return _unknown_user(case)
+    if reason in TOO_LARGE:
+        return TOO_LARGE_BY_STATUS.get(_detail(case.status) or "", reason)
+    if table is GENERAL and reason == "systemerror" and case.reply.command in AT_THE_DOOR:
+        return BY_COMMAND[case.reply.command]
     return reason
 
 

@@ -277,7 +277,6 @@ ADDRESS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "unknown customer",
             "unknown id",
             "unknown login",
-            "unknown mail",
             "unknown name",
             "unknown person",
             "unknown receiver",

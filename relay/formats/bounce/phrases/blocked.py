@@ -150,7 +150,6 @@ BLOCKED: tuple[tuple[str, tuple[str, ...]], ...] = (
             "not accept mail from your",
             "not accept messages from your",
             "not accepting mail from your",
-            "not accepting mail from this",
             "not accept connections",
             "don't accept mail from your",
             "not permitted to connect",

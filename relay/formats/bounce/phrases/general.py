@@ -186,6 +186,7 @@ GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "systemerror",
         (
+            "closing transmission channel",
             "service not available",
             "service currently unavailable",
             "service is unavailable",

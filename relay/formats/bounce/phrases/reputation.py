@@ -24,6 +24,9 @@ REPUTATION: tuple[tuple[str, tuple[str, ...]], ...] = (
             "complaints from",
             "user complaint",
             "too many complaints",
+            "poor reputation",
+            "bad reputation",
+            "low reputation",
         ),
     ),
     (

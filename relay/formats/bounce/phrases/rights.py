@@ -254,7 +254,6 @@ RIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "mail from invalid",
             "mail from domain",
             "mail from must",
-            "mail from command",
             "mailfrom",
             "from: address",
             "from-address",

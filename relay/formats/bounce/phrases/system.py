@@ -122,7 +122,6 @@ SYSTEM: tuple[tuple[str, tuple[str, ...]], ...] = (
             "server error",
             "server too busy",
             "server busy",
-            "closing transmission channel",
             "system is not accepting network messages",
             "system error",
             "system failure",
