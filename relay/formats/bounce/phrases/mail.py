@@ -251,7 +251,6 @@ MAIL: tuple[tuple[str, tuple[str, ...]], ...] = (
             "non-ascii",
             "nonascii",
             "undecodable",
-            "content-transfer-encoding",
             "content conversion",
             "conversion not",
             "message could not be converted",
