@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from relay.formats.bounce.phrases import EXACT, GENERAL, TABLES, Table
-from relay.formats.bounce.reply import Reply, reply_in
+from relay.formats.bounce.reply import Reply, read_reply, reply_in
 from relay.formats.bounce.statuses import BY_CATEGORY, BY_CODE, BY_STATUS, VAGUE
 
 SEARCHED_CHARS = 4_000
@@ -53,10 +53,29 @@ def reason_of(case: Case) -> str:
 def _replied(case: Case) -> str | None:
     """Read the server's own words, where a mailer has put some of its own before them."""
     reply = reply_in(case.diagnostic)
-    if not reply or reply == case.diagnostic:
+    if not reply:
+        return _said(case, case.diagnostic) or _replied_around(case)
+    if reply == case.diagnostic:
         return None
+    return _said(case, reply) or _by_number(case)
+
+
+def _replied_around(case: Case) -> str | None:
+    """Read the reply that the notice has: its words go with its status, and with no other."""
+    reply = reply_in(case.context)
+    numbered = _by_number(case)
+    if numbered and read_reply(reply).status != case.status:
+        return numbered
+    found = phrase_in(case.context[:SEARCHED_CHARS])
+    if found is not None and found[1] in EXACT:
+        return found[0]
+    return _said(case, reply) or numbered
+
+
+def _by_number(case: Case) -> str | None:
+    """What the status alone tells, where that is enough."""
     reason = _by_status(case.status)
-    return _said(case, reply) or (None if reason in VAGUE else reason)
+    return None if reason in VAGUE else reason
 
 
 def _said(case: Case, text: str) -> str | None:

@@ -7,7 +7,7 @@ STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<![\d.:/\[-])([245][0-5]\d)(?=[ \-:]|$)(?![ -]\d{1,3}\b(?!\.))")
 REFUSAL = re.compile(REPLY.pattern.replace("[245]", "[45]"))
 TAGGED_REPLY = re.compile(
-    r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#)([245][0-5]\d)\b", re.I
+    r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#|\[(?=\d{3}[ -]\D))([245][0-5]\d)\b", re.I
 )
 GENERIC = re.compile(r"[245]\.(0\.\d|0\.\d\d\d)")
 SEARCHED_CHARS = 4_000
@@ -16,6 +16,17 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "CONN",
         (
+            "[connect]",
+            "smtp:connect",
+            "after connection",
+            "in reply to connect",
+            "upon connecting",
+            "during connect",
+            "after initial connection",
+            "did not like our connection",
+            "did not like our greeting",
+            "initial connection",
+            "following connection",
             "refused to talk to me",
             "but greeting failed",
             "while performing the initial protocol",
@@ -28,6 +39,18 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "HELO",
         (
+            "(state 12)",
+            "helo command",
+            "ehlo command",
+            "following helo",
+            "following ehlo",
+            "in response to helo",
+            "in response to ehlo",
+            "after helo command",
+            "sent: helo",
+            "sent: ehlo",
+            "sending helo",
+            "sending ehlo",
             "my name was rejected",
             "in reply to helo",
             "in reply to ehlo",
@@ -39,6 +62,8 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "[ehlo]",
             "smtp:ehlo",
             "smtp:helo",
+            "smtp command helo",
+            "smtp command ehlo",
             "did not like our ehlo",
             "did not like our helo",
         ),
@@ -46,12 +71,25 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "MAIL",
         (
+            "following mail",
+            "mail from command",
+            "mail command",
+            "in response to mail",
+            "after sending mail from",
+            "[mail]",
+            "rejected sender",
+            "does not like sender",
+            "failed on mail",
+            "error after mail",
+            "sending mail from",
+            "mail from:<",
             "sender was rejected",
             "in reply to mail from",
             "after mail from",
             ">>> mail from",
             "[mail_from]",
             "smtp:mail",
+            "smtp command mail",
             "did not like our mail from",
             "sent: mail from",
             "server rejected mail from",
@@ -61,6 +99,14 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "RCPT",
         (
+            "rcpt command",
+            "in response to rcpt",
+            "(rcpt to)",
+            "[rcpt]",
+            "rejected recipient",
+            "did not like our rcpt",
+            "failed on rcpt",
+            "recipient command",
             "does not like recipient",
             "not like recipient",
             "in reply to rcpt to",
@@ -71,6 +117,7 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
             ">>> rcpt to",
             "[rcpt_to]",
             "smtp:rcpt",
+            "smtp command rcpt",
             "did not like our rcpt to",
             "sent: rcpt to",
             "sending rcpt to",
@@ -82,6 +129,20 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "DATA",
         (
+            "following data",
+            "data command",
+            "in response to data",
+            "in response to end of data",
+            "message body command",
+            "body of message",
+            "after dot",
+            "after message body",
+            "after the message",
+            "(data)",
+            "end-of-data",
+            "rejected message body",
+            "after sending the message",
+            "after sending message",
             "failed after i sent the message",
             "failed on data command",
             "in reply to data",

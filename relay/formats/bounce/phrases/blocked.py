@@ -333,6 +333,7 @@ BLOCKED: tuple[tuple[str, tuple[str, ...]], ...] = (
             "wegen spam",
             "已被列入",
             "黑名单",
+            "ask your postmaster for help or to contact",
         ),
     ),
 )

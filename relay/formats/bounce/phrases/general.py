@@ -48,32 +48,6 @@ GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        "policyviolation",
-        (
-            "policy",
-            "policies",
-            "prohibit",
-            "compliance",
-            "attachment",
-            "file type",
-            "violation",
-            "violating",
-            "richtlinie",
-            "politique",
-            "ポリシー",
-        ),
-    ),
-    ("mesgtoobig", ("oversize", "message-size", "sizelimit", "size limit", "max size")),
-    ("norelaying", ("relay for", "rcpthosts", "non-local")),
-    (
-        "mailboxfull",
-        ("quota", "превышен", "容量", "over limit", "cuota", ),
-    ),
-    (
-        "suspend",
-        ("disabled", "suspended", "inactive", "deactivated", "is locked", ),
-    ),
-    (
         "userunknown",
         (
             "address rejected",
@@ -184,6 +158,31 @@ GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        "suspend",
+        ("disabled", "suspended", "inactive", "deactivated", "is locked", ),
+    ),
+    (
+        "mailboxfull",
+        ("quota", "превышен", "容量", "over limit", "cuota", ),
+    ),
+    (
+        "policyviolation",
+        (
+            "policy",
+            "policies",
+            "prohibit",
+            "compliance",
+            "file type",
+            "violation",
+            "violating",
+            "richtlinie",
+            "politique",
+            "ポリシー",
+        ),
+    ),
+    ("mesgtoobig", ("oversize", "message-size", "sizelimit", "size limit", "max size")),
+    ("norelaying", ("relay for", "rcpthosts", "non-local")),
+    (
         "systemerror",
         (
             "closing transmission channel",
@@ -193,10 +192,12 @@ GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
             "service temporarily unavailable",
             "service unavailable",
             "temporary failure",
+            "resources temporarily",
             "temporary error",
             "temporarily unavailable",
             "transaction failed",
-            "try again later",
+            "try again",
+            "retry later",
             "try later",
             "overload",
             "administrative reasons",

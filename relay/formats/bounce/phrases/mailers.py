@@ -38,7 +38,7 @@ MAILERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # sendmail and its programs
     ("mailererror", ("procmail: couldn't create", "procmail: lock failure")),
     ("hostunknown", ("host unknown (authoritative answer from name server)",)),
-    ("notaccept", ("name server: .: host not found", "null mx")),
+    ("notaccept", ("null mx",)),
     (
         "networkerror",
         ("too many hops", "mx list for * points back to", "local configuration error"),

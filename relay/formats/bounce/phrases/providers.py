@@ -42,7 +42,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("authfailure", ("ib306", "ib507", "ib508")),
     ("blocked", ("ib213", "ib214")),
     # Comcast: postmaster.comcast.net, «BLnnnnnn» and others
-    ("blocked", ("bl000000", "bl000001", "bl000010", "rl000001", "rl000002", "rl000003")),
+    ("blocked", ("bl000000", "bl000001", "bl000010")),
     ("requireptr", ("prt000001", "[r-dns]")),
     # Microsoft: sender support and «AS» codes
     ("badreputation", ("rate limited due to ip reputation", "(s3113)", "(s3114)", "(s3115)")),

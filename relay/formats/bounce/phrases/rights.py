@@ -344,6 +344,7 @@ RIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "rejected sender",
             "reject by sender",
             "refused sender",
+            "sender address rejected",
         ),
     ),
 )
