@@ -73,7 +73,7 @@ def _replied_around(case: Case) -> str | None:
 
 
 def _by_number(case: Case) -> str | None:
-    """What the status alone tells, where that is enough."""
+    """Return what the status alone tells, where that is enough."""
     reason = _by_status(case.status)
     return None if reason in VAGUE else reason
 

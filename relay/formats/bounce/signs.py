@@ -284,17 +284,31 @@ AWAY = (
 ANSWERS = ("x-autoreply", "x-autorespond")
 
 
-def came_back(letter: Letter, notice: tuple[str, ...]) -> bool:
-    """Whether the mail looks like a report on one that was sent."""
+def may_have_come_back(letter: Letter) -> bool:
+    """Whether who sent the mail, and how, lets it be a report on one that was sent."""
     head = letter.head
-    if content_type(head)[0] == "multipart/report" or any(map(head.first, FIELDS)):
+    if _is_report(head):
         return True
     is_daemon = _says(f"{head.first('from')} {head.first('return-path')}", DAEMONS)
     if _is_answer(head) and not is_daemon:
         return False  # Exim's bounces call themselves auto-replied
     encloses = any(part.type in ORIGINALS for part in letter.parts)
-    if not (is_daemon or encloses or _says(head.first("x-mailer"), MAILERS)):
-        return False
+    return is_daemon or encloses or _says(head.first("x-mailer"), MAILERS)
+
+
+def came_back(letter: Letter, notice: tuple[str, ...]) -> bool:
+    """Whether the mail looks like a report on one that was sent."""
+    head = letter.head
+    if _is_report(head):
+        return True
+    return may_have_come_back(letter) and _says_so(head, notice)
+
+
+def _is_report(head: Head) -> bool:
+    return content_type(head)[0] == "multipart/report" or any(map(head.first, FIELDS))
+
+
+def _says_so(head: Head, notice: tuple[str, ...]) -> bool:
     return _says(_subject(head), SUBJECTS) or _notice_says(notice, TEXTS)
 
 

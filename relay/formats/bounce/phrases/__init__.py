@@ -8,10 +8,14 @@ of sender is full of spam» is about spam.
 
 from relay.formats.bounce.phrases.address import ADDRESS
 from relay.formats.bounce.phrases.blocked import BLOCKED
+from relay.formats.bounce.phrases.closed import CLOSED
+from relay.formats.bounce.phrases.domain import DOMAIN
+from relay.formats.bounce.phrases.expiry import EXPIRY
+from relay.formats.bounce.phrases.full import FULL
 from relay.formats.bounce.phrases.general import GENERAL
+from relay.formats.bounce.phrases.languages import LANGUAGES
 from relay.formats.bounce.phrases.lists import LISTS
 from relay.formats.bounce.phrases.mail import MAIL
-from relay.formats.bounce.phrases.mailbox import MAILBOX
 from relay.formats.bounce.phrases.mailers import MAILERS
 from relay.formats.bounce.phrases.policy import POLICY
 from relay.formats.bounce.phrases.protocol import PROTOCOL
@@ -22,6 +26,7 @@ from relay.formats.bounce.phrases.reputation import REPUTATION
 from relay.formats.bounce.phrases.rights import RIGHTS
 from relay.formats.bounce.phrases.sender import SENDER
 from relay.formats.bounce.phrases.system import SYSTEM
+from relay.formats.bounce.phrases.user import USER
 
 Table = tuple[tuple[str, tuple[str, ...]], ...]
 
@@ -38,9 +43,14 @@ TABLES: tuple[Table, ...] = (
     POLICY,
     BLOCKED,
     RIGHTS,
-    MAILBOX,
+    FULL,
+    CLOSED,
+    DOMAIN,
+    USER,
     ADDRESS,
+    LANGUAGES,
     SYSTEM,
+    EXPIRY,
     GENERAL,
 )
 

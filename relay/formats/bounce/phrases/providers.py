@@ -85,7 +85,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # Apple: support.apple.com, iCloud postmaster
     ("userunknown", ("@: inactive email address",)),
     ("blocked", ("[cs01]", "[hc99]", "[hm08]", "[hme1]", "[icm")),
-    # Facebook: postmaster.facebook.com/response_codes
+    # Facebook, as its postmaster page lists its response codes
     ("filtered", ("rcp-p2", "rcp-p3", "refused due to recipient preferences")),
     ("userunknown", ("rcp-p1", "int-p1", "int-p3", "int-p4")),
     ("mesgtoobig", ("msg-p1", "int-p2")),

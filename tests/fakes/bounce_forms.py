@@ -14,7 +14,6 @@ RECIPIENT = "mike.neko@shop.test"
 PLACE = re.compile(r"\{([a-z0-9]+)\}")
 CODE = re.compile(r"[ -]*([245]\d\d)\b[ -]?")
 STATUS = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
-SUCCESS_ONLY = frozenset({"2"})
 
 COMMANDS = {
     "CONN": {
