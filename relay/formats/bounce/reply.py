@@ -7,7 +7,8 @@ STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 REPLY = re.compile(r"(?<![\d.:/\[-])([245][0-5]\d)(?=[ \-:]|$)(?![ -]\d{1,3}\b(?!\.))")
 REFUSAL = re.compile(REPLY.pattern.replace("[245]", "[45]"))
 TAGGED_REPLY = re.compile(
-    r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#|\[(?=\d{3}[ -]\D))([245][0-5]\d)\b",
+    r"(?:error_code ?:|responsecode |smtp;? ?|said: ?|reply:? ?|#|\[(?=\d{3}[ -]\D))"
+    r"([245][0-5]\d)\b",
     re.I,
 )
 GENERIC = re.compile(r"[245]\.(0\.\d|0\.\d\d\d)")
