@@ -1,6 +1,21 @@
 """Phrases so general that all others go before them."""
 
 GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "blocked",
+        (
+            "been blocked",
+            "is blocked",
+            "are blocked",
+            "was blocked",
+            "blocked because",
+            "blocked by",
+            "blocked for",
+            "blocked from",
+            "blocked -",
+            "blocked,",
+        ),
+    ),
     ("virusdetected", ("virus", "infected", "kaspersky")),
     (
         "spamdetected",
@@ -188,6 +203,21 @@ GENERAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("mesgtoobig", ("oversize", "message-size", "sizelimit", "size limit", "max size")),
     ("norelaying", ("relay for", "rcpthosts", "non-local")),
+    (
+        "blocked",
+        (
+            "your ip",
+            "your network",
+            "your server",
+            "your host",
+            "your mail server",
+            "your email server",
+            "your smtp",
+            "your isp",
+            "your mta",
+            "your country",
+        ),
+    ),
     (
         "systemerror",
         (

@@ -1,6 +1,17 @@
-"""Phrases that name a list: of links in the mail, then of hosts."""
+"""Phrases that name a list: of senders, of links in the mail, then of hosts."""
 
 LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    (
+        "rejected",
+        (
+            "sender address blacklisted",
+            "sender address is blacklisted",
+            "sender blacklisted",
+            "sender is blacklisted",
+            "sender domain blacklisted",
+            "sender domain is blacklisted",
+        ),
+    ),
     (
         "spamdetected",
         (
