@@ -18,13 +18,11 @@ DAEMONS = (
     "content-filter",
     "delivery subsystem",
     "delivery system",
-    "delivery-",
     "dsn@",
     "email delivery",
     "mail daemon",
     "mail deliver",
     "mail delivery",
-    "mail system",
     "mail-daemon",
     "mailadmin",
     "maildaemon",
@@ -33,7 +31,6 @@ DAEMONS = (
     "mailsystem",
     "mdaemon",
     "microsoftexchange",
-    "mta@",
     "no-reply-bounce",
     "post_master",
     "postmaster",
@@ -47,7 +44,6 @@ SUBJECTS = (
     "are not member",
     "blocked by",
     "bounce",
-    "bounced",
     "can't",
     "cannot send",
     "could not",
@@ -56,15 +52,9 @@ SUBJECTS = (
     "deliver",
     "dsn",
     "email validation",
-    "erreur",
-    "error",
     "error sending",
-    "failed",
     "failed mail",
-    "failure",
     "failure notice",
-    "failure:",
-    "fehler",
     "går inte",
     "ikke leveres",
     "impossibile",
@@ -75,7 +65,6 @@ SUBJECTS = (
     "mail failed",
     "mail failure",
     "mail returned",
-    "mail system",
     "mail system error",
     "mancata consegna",
     "message blocked",
@@ -110,7 +99,6 @@ SUBJECTS = (
     "onbestelbaar",
     "permanent fail",
     "postmaster notify",
-    "problem",
     "rebotado",
     "recapito",
     "rejected",
@@ -126,12 +114,9 @@ SUBJECTS = (
     "returned to sender",
     "returning message",
     "returning to sender",
-    "unable to",
     "undeliver",
     "undelivered",
     "unknown user",
-    "unreachable",
-    "unsuccessful",
     "unzustellbar",
     "unzustellbare",
     "user unknown",
@@ -176,11 +161,9 @@ TEXTS = (
     "error de entrega",
     "error en la entrega",
     "error message below",
-    "error occurred while",
     "failed recipient",
     "failure reasons",
     "falha na entrega",
-    "fatal error",
     "fehler bei der nachrichtenzustellung",
     "following addresses had",
     "has been rejected",
@@ -191,13 +174,11 @@ TEXTS = (
     "kan niet worden",
     "konnte nicht zugestellt",
     "mail delivery failed",
-    "mailbox full",
     "message rejected",
     "n'a pas pu être",
     "n'a pu être",
     "nicht zugestellt",
     "no se pudo entregar",
-    "no such user",
     "no valid recipients",
     "non è possibile",
     "non è stato",
@@ -206,15 +187,12 @@ TEXTS = (
     "not delivered",
     "não foi possível",
     "não pôde ser",
-    "over quota",
     "permanent error",
     "permanent failure",
     "permanent fatal error",
     "qmail-send program",
     "recapito non riuscito",
-    "rejected by",
     "rejected your message",
-    "returned by",
     "returned to sender",
     "transcript of session follows",
     "trouble delivering",
@@ -289,11 +267,10 @@ def may_have_come_back(letter: Letter) -> bool:
     head = letter.head
     if _is_report(head):
         return True
-    is_daemon = _says(f"{head.first('from')} {head.first('return-path')}", DAEMONS)
+    is_daemon = _is_daemon(head)
     if _is_answer(head) and not is_daemon:
         return False  # Exim's bounces call themselves auto-replied
-    encloses = any(part.type in ORIGINALS for part in letter.parts)
-    return is_daemon or encloses or _says(head.first("x-mailer"), MAILERS)
+    return is_daemon or _encloses(letter) or _says(head.first("x-mailer"), MAILERS)
 
 
 def came_back(letter: Letter, notice: tuple[str, ...]) -> bool:
@@ -301,7 +278,17 @@ def came_back(letter: Letter, notice: tuple[str, ...]) -> bool:
     head = letter.head
     if _is_report(head):
         return True
-    return may_have_come_back(letter) and _says_so(head, notice)
+    if not may_have_come_back(letter):
+        return False
+    return (_is_daemon(head) and _encloses(letter)) or _says_so(head, notice)
+
+
+def _is_daemon(head: Head) -> bool:
+    return _says(f"{head.first('from')} {head.first('return-path')}", DAEMONS)
+
+
+def _encloses(letter: Letter) -> bool:
+    return any(part.type in ORIGINALS for part in letter.parts)
 
 
 def _is_report(head: Head) -> bool:

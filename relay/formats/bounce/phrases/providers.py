@@ -16,7 +16,7 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("spamdetected", ("ofr_506", "ofr006_506", "lpn_506")),
     ("authfailure", ("ofr_517", "lpn000_517")),
     ("policyviolation", ("lpn000_630", "ofr_630", "ofr_519", "ofr_520")),
-    ("systemerror", ("ofr005_505", "ofr_505", "lpn_505")),
+    ("systemerror", ("ofr005_505", "ofr_505", "lpn_505", "ofr_999")),
     ("undefined", ("lpn001_108", "ofr001_108", "ofr_108")),
     ("userunknown", ("delivery error: dd this user doesn't have", "recipient never logged onto")),
     ("suspend", ("this mailbox is disabled (554",)),
@@ -27,13 +27,17 @@ PROVIDERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("blocked", ("[bl21]", "[bl23]", "[ipts04]", "[php01]", "(rly:", "(dyn:", "(rtr:", "(con:")),
     ("policyviolation", ("[ph01]", "(dnsbl:", "(hvu:", "(rtr:bg)")),
     ("policyviolation", ("message not accepted for policy reasons",)),
+    # Charter, Spectrum
+    ("toomanyconn", ("aup#in-1340", "aup#i-1340", "aup#1340")),
+    ("speeding", ("aup#1310", "aup#1320", "aup#1330", "aup#in-13", "aup#i-13")),
+    ("blocked", ("aup#in-10", "aup#i-10")),
     # Cox: cox.com, email error codes
     ("blocked", ("aup#cdrbl", "aup#o-1500", "aup#cxbl", "aup#bl", "cxbl ", "cxcnct")),
-    ("badreputation", ("aup#cxsnd", "aup#poldyn", "aup#in-1310")),
+    ("badreputation", ("aup#cxsnd", "aup#poldyn")),
     ("requireptr", ("aup#cxptr", "cxptr", "dnsnoptr")),
     ("spamdetected", ("aup#in-1260", "aup#1350", "aup#1370")),
     ("authfailure", ("aup#cxdmarc", "aup#1580")),
-    ("speeding", ("aup#1310", "cxthrt", "cxmxrt")),
+    ("speeding", ("cxthrt", "cxmxrt")),
     # GoDaddy: «IB» and «IBxxx» codes
     ("speeding", ("ib605", "ib606", "ib607", "ib608", "ib504", "ib007", "ib008", "ib401")),
     ("blocked", ("ib103", "ib104", "ib105", "ib106", "ib108", "ib110", "ib111", "ib116", "ib117")),
