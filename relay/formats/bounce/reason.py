@@ -21,8 +21,6 @@ CODES = re.compile(r"(?<!\d)[245]\d\d(?:-|[ -][245]\.\d{1,3}\.\d{1,3}(?!\.))")
 
 SAID_BY_PROGRAMS = ("mailboxfull", "userunknown")
 BY_COMMAND = {"CONN": "blocked", "HELO": "blocked", "MAIL": "rejected"}
-AT_THE_DOOR = ("CONN", "HELO")
-"Who is told here that there is no service is kept out, whatever the excuse."
 TOO_LARGE = ("mesgtoobig", "exceedlimit")
 TOO_LARGE_BY_STATUS = {"2.2": "mailboxfull", "2.3": "exceedlimit", "3.4": "mesgtoobig"}
 "RFC 3463 §3.3, §3.4: the mailbox is full, its limit is passed, the system's limit is passed."
@@ -89,9 +87,15 @@ def _said(case: Case, text: str) -> str | None:
         return _unknown_user(case)
     if reason in TOO_LARGE:
         return TOO_LARGE_BY_STATUS.get(_detail(case.status) or "", reason)
-    if table is GENERAL and reason == "systemerror" and case.reply.command in AT_THE_DOOR:
-        return BY_COMMAND[case.reply.command]
-    return reason
+    return _at_the_door(case, reason, is_vague=table is GENERAL)
+
+
+def _at_the_door(case: Case, reason: str, *, is_vague: bool) -> str:
+    """Read as kept out whom the server turned away before it heard of a sender."""
+    if case.reply.command not in ("CONN", "HELO"):
+        return reason
+    is_excuse = is_vague and reason == "systemerror"
+    return "blocked" if is_excuse or reason == "rejected" else reason
 
 
 def _unknown_user(case: Case) -> str:

@@ -3,7 +3,9 @@
 A phrase is lower-case text with single spaces; `*` stands for any text of at most 120 characters.
 An address in what the server said reads as `@`. The tables are looked through in the order below
 and the first phrase found decides, so what is particular stands before what is general: «mailbox
-of sender is full of spam» is about spam.
+of sender is full of spam» is about spam. Whole sentences and codes of providers come first, then
+the mail, the dialogue, the sending host, the sender, the mailbox, the address, the machines, and
+last of all words that mean little.
 """
 
 from relay.formats.bounce.phrases.address import ADDRESS

@@ -186,8 +186,6 @@ DOMAIN: tuple[tuple[str, tuple[str, ...]], ...] = (
             "no answer from dns",
             "dns: no such",
             "dns error: domain",
-            "dns lookup failed",
-            "dns failure",
             "dns server returned answer with no data",
             "nonexistent host",
             "not a valid domain",

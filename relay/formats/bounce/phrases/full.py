@@ -232,6 +232,8 @@ FULL: tuple[tuple[str, tuple[str, ...]], ...] = (
             "recipient has insufficient",
             "recipient does not have enough",
             "user has insufficient",
+            "mailbox limit",
+            "over storage limit",
         ),
     ),
 )

@@ -78,6 +78,10 @@ LISTS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "on our blacklist",
             "on blacklist",
             "is currently blocked by",
+            "barracuda networks reputation",
+            "cloudmark sender intelligence",
+            "reputation list",
+            "reputation block",
         ),
     ),
 )

@@ -20,6 +20,7 @@ MAILERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("suspend", ("mailbox is frozen", "this account has been disabled or discontinued")),
     ("blocked", ("please use the smtp server of your isp",)),
     ("requireptr", ("permits * unverifyable sending ips",)),
+    ("suspend", ("due to inactivity", "for inactivity")),
     # qmail, vpopmail, netqmail
     ("userunknown", ("sorry, no mailbox here by that name", "no mailbox here by that name")),
     ("userunknown", ("this address no longer accepts mail",)),

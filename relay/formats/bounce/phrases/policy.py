@@ -105,6 +105,10 @@ POLICY: tuple[tuple[str, tuple[str, ...]], ...] = (
             "rule imposed",
             "content rule",
             "unbroken encryption",
+            "illegal attachment",
+            "unsafe attachment",
+            "dangerous attachment",
+            "suspicious attachment",
         ),
     ),
 )

@@ -177,7 +177,6 @@ RATES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "max recipients",
             "max rcpt",
             "limit of messages",
-            "limit exceeded for",
             "limit reached",
             "limits reached",
             "slow your",
@@ -188,6 +187,9 @@ RATES: tuple[tuple[str, tuple[str, ...]], ...] = (
             "送信数",
             "送信制限",
             "频率",
+            "high a rate",
+            "high rate",
+            "rate too",
         ),
     ),
 )

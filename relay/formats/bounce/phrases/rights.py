@@ -306,6 +306,9 @@ RIGHTS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "rejected sender",
             "reject by sender",
             "refused sender",
+            "sender unauthorized",
+            "sender is unauthorized",
+            "unauthorized sender",
         ),
     ),
 )
