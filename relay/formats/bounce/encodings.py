@@ -14,6 +14,8 @@ CHARSETS = re.compile(
 )
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
+ENCODED_WORD = re.compile(r"=\?([\w-]{1,40})(?:\*[\w-]{1,20})?\?([bBqQ])\?([^?\s]{0,300})\?=")
+BETWEEN_WORDS = re.compile(r"\?=[ \t]{1,20}=\?")
 JAPANESE = b"\x1b$"
 
 
@@ -21,6 +23,19 @@ def decoded(lines: list[bytes], transfer_encoding: str, charset: str) -> tuple[s
     octets = _untransferred(lines, transfer_encoding.strip().lower())
     text = _text(octets, charset.strip().lower())
     return tuple(printable(text).replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+
+
+def unencoded(value: str) -> str:
+    """Read the encoded words of a field (RFC 2047)."""
+    joined = BETWEEN_WORDS.sub("?==?", value)
+    return ENCODED_WORD.sub(_word, joined)
+
+
+def _word(match: re.Match[str]) -> str:
+    charset, how, text = match[1], match[2].lower(), match[3]
+    octets = text.replace("_", " ") if how == "q" else text
+    encoding = "quoted-printable" if how == "q" else "base64"
+    return printable(_text(_untransferred([octets.encode()], encoding), charset.lower()))
 
 
 def printable(text: str) -> str:

@@ -81,11 +81,11 @@ def content_type(head: Head) -> tuple[str, dict[str, str]]:
 
 
 def _read_head(lines: list[bytes], start: int) -> tuple[Head, int]:
-    ahead = [
-        printable(line.decode("utf-8", "replace"))
-        for line in lines[start : start + FIELDS_LIMIT * 4]
-    ]
-    head, length = _head_of(ahead)
+    ahead = lines[start : start + FIELDS_LIMIT * 4]
+    ends = next((at for at, line in enumerate(ahead) if not line.strip()), len(ahead))
+    head, length = _head_of(
+        [printable(line.decode("utf-8", "replace")) for line in ahead[: ends + 1]]
+    )
     return head, start + length
 
 

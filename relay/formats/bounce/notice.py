@@ -60,6 +60,14 @@ BREAK = re.compile(r"<(?:br|/?p|/?div|/?tr|/?h\d|/?li)\b[^<>]{0,500}>", re.IGNOR
 NOT_SHOWN = re.compile(r"<(?:style|script|title)\b[^<>]{0,500}>[^<]{0,20000}", re.IGNORECASE)
 
 
+ABOVE_ORIGINAL = re.compile(
+    rf"^[-=*_|> \t]{{0,90}}(?=[{''.join({marker[0] for marker in MARKERS})}])"
+    rf"(?:{'|'.join(map(re.escape, MARKERS))})",
+    re.IGNORECASE | re.MULTILINE,
+)
+"The same looked for in a whole text; the first letters spare most lines the long list."
+
+
 def notice_of(letter: Letter) -> tuple[str, ...]:
     """Return the lines, stripped; those of the page where there is no plain text."""
     plain = [part for part in letter.parts if part.type == "text/plain"]

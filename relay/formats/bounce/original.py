@@ -5,7 +5,7 @@ import re
 from relay.formats.bounce.letter import FIELD, Head, Letter, read_head
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues
-from relay.formats.bounce.notice import begins_original
+from relay.formats.bounce.notice import ABOVE_ORIGINAL, begins_original
 
 TYPES = (
     "message/rfc822",
@@ -22,6 +22,7 @@ MESSAGE_ID = re.compile(r"<[^<>\s]{1,998}>")
 BEGINS = re.compile(
     r"(?:received|return-path|message-id|dkim-signature|x-pillarbox-id|x-genro-mail-id):", re.I
 )
+BEGINS_A_LINE = re.compile(rf"^[> \t]{{0,100}}{BEGINS.pattern}", re.IGNORECASE | re.MULTILINE)
 DELIVERED = ("delivered-to", "x-original-to", "envelope-to", "x-envelope-to", "to")
 
 
@@ -68,6 +69,9 @@ def _unindented(lines: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _begin_of(lines: tuple[str, ...]) -> int | None:
+    text = "\n".join(lines)
+    if not (BEGINS_A_LINE.search(text) or ABOVE_ORIGINAL.search(text)):
+        return None  # ordinary mail, which is most, ends here
     is_below_marker = False
     for at, line in enumerate(lines):
         start = line.lstrip("> \t")[:100]

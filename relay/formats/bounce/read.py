@@ -24,7 +24,7 @@ from relay.formats.bounce.notification import read_notification
 from relay.formats.bounce.original import clues_of, original_heads
 from relay.formats.bounce.recipients import addressed, read_notice, with_context
 from relay.formats.bounce.report import envelope_id, read_report, read_report_in_text
-from relay.formats.bounce.signs import came_back, is_away, is_warning
+from relay.formats.bounce.signs import came_back, is_away, is_warning, may_have_come_back
 
 JUDGED_CHARS = 80_000
 SHORTEST_CHARS = 400
@@ -39,24 +39,29 @@ def read_bounce(raw: bytes) -> Returned:
     if feedback is not None:
         clues = replace(clues, complainants=feedback.complainants)
         return Returned(Kind.NONE, "feedback", (), feedback.is_complaint, clues)
-    notice = notice_of(letter)
-    findings = notification.findings if notification else _findings(letter, notice, originals)
+    findings = notification.findings if notification else _findings(letter, originals)
     if findings:
-        warning = is_warning(letter.head, notice)
+        warning = is_warning(letter.head, notice_of(letter))
         return _returned(
             tuple(judge(each, is_warning=warning) for each in _within_budget(findings)), clues
         )
     return _no_bounce(letter, clues)
 
 
-def _findings(
-    letter: Letter, notice: tuple[str, ...], originals: tuple[Head, ...]
-) -> tuple[Finding, ...]:
+def _findings(letter: Letter, originals: tuple[Head, ...]) -> tuple[Finding, ...]:
     found = read_report(letter) or read_report_in_text(
         [line for part in letter.parts if part.type == "text/plain" for line in part.lines[:1000]]
     )
     if found:
-        return with_context(_named(found, letter.head, originals), notice)
+        return with_context(_named(found, letter.head, originals), notice_of(letter))
+    if not may_have_come_back(letter):
+        return ()
+    return _told(letter, notice_of(letter), originals)
+
+
+def _told(
+    letter: Letter, notice: tuple[str, ...], originals: tuple[Head, ...]
+) -> tuple[Finding, ...]:
     if not came_back(letter, notice):
         return ()
     if failed := addresses_in(" ".join(letter.head.all("x-failed-recipients"))):

@@ -2,111 +2,28 @@
 
 What was said decides before what was numbered: servers choose words with more care than codes. The
 words are looked up in `phrases`, then the status code (RFC 3463), then the command that was
-answered; what is said of this recipient goes before what else the notice says.
+answered; what the server replied goes before what the mailer says around it, and what is said of
+this recipient before what else the notice says.
 """
 
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from relay.formats.bounce.phrases import EXACT, TABLES, Table
-from relay.formats.bounce.reply import Reply
+from relay.formats.bounce.phrases import EXACT, GENERAL, TABLES, Table
+from relay.formats.bounce.reply import Reply, read_reply, reply_in
+from relay.formats.bounce.statuses import BY_CATEGORY, BY_CODE, BY_STATUS, VAGUE
 
 SEARCHED_CHARS = 4_000
 GAP_CHARS = 120
 ADDRESS = re.compile(r"<?[^\s<>()\"',;:]{1,128}@[^\s<>()\"',;:]{3,255}>?")
 CODES = re.compile(r"(?<!\d)[245]\d\d(?:-|[ -][245]\.\d{1,3}\.\d{1,3}(?!\.))")
 
-
-BY_STATUS: tuple[tuple[str, str], ...] = (
-    ("1.0", "userunknown"),
-    ("1.1", "userunknown"),
-    ("1.2", "hostunknown"),
-    ("1.3", "userunknown"),
-    ("1.4", "filtered"),
-    ("1.6", "hasmoved"),
-    ("1.7", "rejected"),
-    ("1.8", "rejected"),
-    ("1.9", "hostunknown"),
-    ("1.10", "notaccept"),
-    ("2.0", "filtered"),
-    ("2.1", "filtered"),
-    ("2.2", "mailboxfull"),
-    ("2.3", "exceedlimit"),
-    ("2.4", "filtered"),
-    ("3.0", "systemerror"),
-    ("3.1", "systemfull"),
-    ("3.2", "notaccept"),
-    ("3.3", "systemerror"),
-    ("3.4", "mesgtoobig"),
-    ("3.5", "systemerror"),
-    ("4.0", "networkerror"),
-    ("4.1", "expired"),
-    ("4.2", "networkerror"),
-    ("4.3", "systemerror"),
-    ("4.4", "hostunknown"),
-    ("4.5", "networkerror"),
-    ("4.6", "networkerror"),
-    ("4.7", "expired"),
-    ("5.0", "syntaxerror"),
-    ("5.1", "syntaxerror"),
-    ("5.2", "syntaxerror"),
-    ("5.3", "toomanyconn"),
-    ("5.4", "syntaxerror"),
-    ("6.0", "contenterror"),
-    ("6.1", "contenterror"),
-    ("6.2", "contenterror"),
-    ("6.3", "contenterror"),
-    ("6.5", "contenterror"),
-    ("7.0", "securityerror"),
-    ("7.1", "securityerror"),
-    ("7.2", "filtered"),
-    ("7.5", "securityerror"),
-    ("7.8", "securityerror"),
-    ("7.9", "securityerror"),
-    ("7.13", "suspend"),
-    ("7.20", "authfailure"),
-    ("7.21", "authfailure"),
-    ("7.22", "authfailure"),
-    ("7.23", "authfailure"),
-    ("7.25", "requireptr"),
-    ("7.26", "authfailure"),
-    ("7.27", "notaccept"),
-    ("7.28", "spamdetected"),
-    ("7.29", "authfailure"),
-    ("7.509", "authfailure"),
-    ("7.606", "blocked"),
-)
-STATUS_REASONS = dict(BY_STATUS)
 SAID_BY_PROGRAMS = ("mailboxfull", "userunknown")
-VAGUE = frozenset({"securityerror", "systemerror", "syntaxerror", "networkerror", "filtered"})
-"What a status can say and a phrase would say better."
-
-LOCAL_ERROR = 451
-"RFC 5321 §4.2.3: requested action aborted: local error in processing."
-
 BY_COMMAND = {"CONN": "blocked", "HELO": "blocked", "MAIL": "rejected"}
-
-
-BY_CATEGORY = {
-    "bad-mailbox": "userunknown",
-    "bad-domain": "hostunknown",
-    "inactive-mailbox": "suspend",
-    "quota-issues": "mailboxfull",
-    "spam-related": "spamdetected",
-    "virus-related": "virusdetected",
-    "policy-related": "policyviolation",
-    "content-related": "contenterror",
-    "message-expired": "expired",
-    "no-answer-from-host": "networkerror",
-    "routing-errors": "networkerror",
-    "bad-connection": "networkerror",
-    "relaying-issues": "norelaying",
-    "invalid-sender": "rejected",
-    "protocol-errors": "syntaxerror",
-    "bad-configuration": "systemerror",
-}
-"PowerMTA's; what it calls «other» is read as if it had said nothing."
+TOO_LARGE = ("mesgtoobig", "exceedlimit")
+TOO_LARGE_BY_STATUS = {"2.2": "mailboxfull", "2.3": "exceedlimit", "3.4": "mesgtoobig"}
+"RFC 3463 §3.3, §3.4: the mailbox is full, its limit is passed, the system's limit is passed."
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +45,35 @@ def reason_of(case: Case) -> str:
     if case.mechanism == "x-unix":
         said = _said(case, case.context)
         return said if said in SAID_BY_PROGRAMS else "mailererror"
-    return _said(case, case.diagnostic) or _numbered(case) or _left_over(case)
+    return _replied(case) or _said(case, case.diagnostic) or _numbered(case) or _left_over(case)
+
+
+def _replied(case: Case) -> str | None:
+    """Read the server's own words, where a mailer has put some of its own before them."""
+    reply = reply_in(case.diagnostic)
+    if not reply:
+        return _said(case, case.diagnostic) or _replied_around(case)
+    if reply == case.diagnostic:
+        return None
+    return _said(case, reply) or _by_number(case)
+
+
+def _replied_around(case: Case) -> str | None:
+    """Read the reply that the notice has: its words go with its status, and with no other."""
+    reply = reply_in(case.context)
+    numbered = _by_number(case)
+    if numbered and read_reply(reply).status != case.status:
+        return numbered
+    found = phrase_in(case.context[:SEARCHED_CHARS])
+    if found is not None and found[1] in EXACT:
+        return found[0]
+    return _said(case, reply) or numbered
+
+
+def _by_number(case: Case) -> str | None:
+    """Return what the status alone tells, where that is enough."""
+    reason = _by_status(case.status)
+    return None if reason in VAGUE else reason
 
 
 def _said(case: Case, text: str) -> str | None:
@@ -136,9 +81,21 @@ def _said(case: Case, text: str) -> str | None:
     if found is None:
         return None
     reason, table = found
-    if reason == "userunknown" and table not in EXACT:
+    if table in EXACT:
+        return reason
+    if reason == "userunknown":
         return _unknown_user(case)
-    return reason
+    if reason in TOO_LARGE:
+        return TOO_LARGE_BY_STATUS.get(_detail(case.status) or "", reason)
+    return _at_the_door(case, reason, is_vague=table is GENERAL)
+
+
+def _at_the_door(case: Case, reason: str, *, is_vague: bool) -> str:
+    """Read as kept out whom the server turned away before it heard of a sender."""
+    if case.reply.command not in ("CONN", "HELO"):
+        return reason
+    is_excuse = is_vague and reason == "systemerror"
+    return "blocked" if is_excuse or reason == "rejected" else reason
 
 
 def _unknown_user(case: Case) -> str:
@@ -157,7 +114,7 @@ def _unknown_user(case: Case) -> str:
 def _numbered(case: Case) -> str | None:
     if case.is_delayed and not case.diagnostic:
         return _said(case, case.context) or "expired"
-    reason = STATUS_REASONS.get(_detail(case.status) or "")
+    reason = _by_status(case.status)
     if reason is None or reason in VAGUE:
         further = _said(case, case.context)
         return further or reason
@@ -169,9 +126,13 @@ def _left_over(case: Case) -> str:
         return "expired"
     if case.reply.code is not None and case.reply.command in BY_COMMAND:
         return BY_COMMAND[case.reply.command]
-    if case.reply.code == LOCAL_ERROR:
-        return "systemerror"
+    if case.reply.code in BY_CODE:
+        return BY_CODE[case.reply.code]
     return "onhold" if case.diagnostic.strip() else "undefined"
+
+
+def _by_status(status: str | None) -> str | None:
+    return BY_STATUS.get(status or "") or BY_STATUS.get(_detail(status) or "")
 
 
 def _detail(status: str | None) -> str | None:

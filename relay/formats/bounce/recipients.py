@@ -47,7 +47,24 @@ REPLIED = re.compile(r"[245]\d\d[ -].{0,200}?<([^\s<>]{1,128}@[^\s<>]{3,255})>")
 "`554 <a@b.test>... Host unknown`"
 
 STRONG = (ALONE, QUOTED, DATED, FOLLOWED, EXPLAINED)
-WEAK = (TOLD, LABELLED, REPLIED)
+WEAK = (TOLD, LABELLED)
+LAST = (REPLIED,)
+
+OF_THE_MAIL = (
+    "message-id:",
+    "message id:",
+    "references:",
+    "in-reply-to:",
+    "from:",
+    "sender:",
+    "mail from:",
+    "original sender:",
+    "return-path:",
+    "reply-to:",
+    "received:",
+    "subject:",
+)
+"Lines that name an address which is nobody's here or the sender's."
 
 
 def read_notice(lines: tuple[str, ...], own: frozenset[str]) -> tuple[Finding, ...]:
@@ -55,7 +72,12 @@ def read_notice(lines: tuple[str, ...], own: frozenset[str]) -> tuple[Finding, .
     only where they are set apart and no others are.
     """
     nobody: frozenset[str] = frozenset()
-    for forms, refused in ((STRONG, own), (WEAK, own), (STRONG, nobody)):
+    for forms, refused in (
+        (STRONG, own),
+        (WEAK, own),
+        (LAST, own),
+        (STRONG, nobody),
+    ):
         places = _places(lines, forms, refused)
         if places:
             return _sections(lines, places)
@@ -112,6 +134,8 @@ def _places(
 
 
 def _set_apart(line: str, forms: tuple[re.Pattern[str], ...]) -> str | None:
+    if line.lower().startswith(OF_THE_MAIL):
+        return None
     for form in forms:
         match = form.fullmatch(line) if form is ALONE else form.match(line)
         if match:

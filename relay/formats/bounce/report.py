@@ -5,7 +5,7 @@ the part or a person forwarded the bounce, in the text. Recipients that are not 
 line, as some write them, are divided where a field comes again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from relay.formats.bounce.finding import Finding
 from relay.formats.bounce.letter import FIELD, Head, Letter
@@ -37,13 +37,15 @@ def groups_of(letter: Letter) -> tuple[Head, ...]:
     return _groups(lines[:LINES_LIMIT])
 
 
-def groups_in_text(lines: Iterable[str]) -> tuple[Head, ...]:
+def groups_in_text(lines: Sequence[str]) -> tuple[Head, ...]:
     """Find groups that name a recipient within plain text."""
+    if "final-recipient" not in "\n".join(lines).lower():
+        return ()
     unquoted = [line.removeprefix("> ").removeprefix(">") for line in lines]
     return tuple(group for group in _groups(unquoted) if group.first("final-recipient"))
 
 
-def read_report_in_text(lines: Iterable[str]) -> tuple[Finding, ...]:
+def read_report_in_text(lines: Sequence[str]) -> tuple[Finding, ...]:
     return tuple(_finding(group) for group in groups_in_text(lines)[:RECIPIENTS_LIMIT])
 
 

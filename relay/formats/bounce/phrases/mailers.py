@@ -20,6 +20,7 @@ MAILERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("suspend", ("mailbox is frozen", "this account has been disabled or discontinued")),
     ("blocked", ("please use the smtp server of your isp",)),
     ("requireptr", ("permits * unverifyable sending ips",)),
+    ("suspend", ("due to inactivity", "for inactivity")),
     # qmail, vpopmail, netqmail
     ("userunknown", ("sorry, no mailbox here by that name", "no mailbox here by that name")),
     ("userunknown", ("this address no longer accepts mail",)),
@@ -38,7 +39,7 @@ MAILERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     # sendmail and its programs
     ("mailererror", ("procmail: couldn't create", "procmail: lock failure")),
     ("hostunknown", ("host unknown (authoritative answer from name server)",)),
-    ("notaccept", ("name server: .: host not found", "null mx")),
+    ("notaccept", ("null mx",)),
     (
         "networkerror",
         ("too many hops", "mx list for * points back to", "local configuration error"),
