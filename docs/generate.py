@@ -8,6 +8,7 @@ read where they lie; a test fails when one differs from what is made here.
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
@@ -200,10 +201,11 @@ def commands(words: tuple[str, ...], entries: Mapping[str, Entry]) -> Iterator[s
 
 def helped(words: tuple[str, ...], command: click.Command) -> Iterator[str]:
     """Give the section of a command, and of those below it."""
-    context = click.Context(command, info_name=" ".join(words), max_content_width=90)
-    shown = re.sub(r"(?m)^ +(-h, )?--help +Show .*\n?", "", command.get_help(context) + "\n")
-    shown = re.sub(r"\nOptions:\n+$", "", shown).rstrip()
-    yield f"### {' '.join(words[1:])}\n\n```text\n{shown}\n```"
+    # --help is everywhere; how a command calls it depends on who asked it first.
+    helpless = copy(command)
+    helpless.add_help_option = False
+    context = click.Context(helpless, info_name=" ".join(words), max_content_width=90)
+    yield f"### {' '.join(words[1:])}\n\n```text\n{helpless.get_help(context)}\n```"
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             below = command.get_command(context, name)
