@@ -65,7 +65,7 @@ class _Wire(asyncio.Protocol):
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
-        self.library = aioimaplib.IMAP4ClientProtocol(loop)
+        self.protocol = aioimaplib.IMAP4ClientProtocol(loop)
         self.greeting: asyncio.Future[bytes] = loop.create_future()
         self.lost: asyncio.Future[str] = loop.create_future()
         self.allowance = SMALL_BYTES
@@ -74,7 +74,7 @@ class _Wire(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.library.connection_made(transport)
+        self.protocol.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         self.allowance -= len(data)
@@ -108,7 +108,7 @@ class _Wire(asyncio.Protocol):
     def _hand_on(self, data: bytes) -> None:
         lines = data.splitlines(keepends=True)
         for start in range(0, len(lines), LINES_AT_ONCE):
-            self.library.data_received(b"".join(lines[start : start + LINES_AT_ONCE]))
+            self.protocol.data_received(b"".join(lines[start : start + LINES_AT_ONCE]))
 
 
 class Session:
@@ -116,7 +116,7 @@ class Session:
 
     def __init__(self, wire: _Wire, limits: ImapLimits) -> None:
         self._wire = wire
-        self._library = wire.library
+        self._protocol = wire.protocol
         self._limits = limits
         self._is_at_rest = True
 
@@ -142,7 +142,7 @@ class Session:
 
     async def select(self, folder: str) -> int:
         """Open a folder, as it is now; return its UIDVALIDITY."""
-        lines = await self._ask("SELECT", self._library.select(folder_name(folder)))
+        lines = await self._ask("SELECT", self._protocol.select(folder_name(folder)))
         validity = uid_validity(lines)
         if validity is None:
             raise MailboxFault("SELECT: the server tells no UIDVALIDITY (RFC 9051 §2.3.1.1)")
@@ -155,26 +155,26 @@ class Session:
         criteria = [f"UID {last_uid + 1}:*"]
         if oldest_at is not None:
             criteria.append(f"SINCE {since(oldest_at)}")
-        search = self._library.search(*criteria, charset=None, by_uid=True)
+        search = self._protocol.search(*criteria, charset=None, by_uid=True)
         return uids_after(await self._ask("SEARCH", search, most_bytes=SEARCH_BYTES), last_uid)
 
     async def sizes(self, uids: Sequence[int]) -> dict[int, int]:
         """Return the sizes of those mails that are there, by UID, in order."""
-        fetch = self._library.fetch(uid_set(uids), "(UID RFC822.SIZE)", by_uid=True)
+        fetch = self._protocol.fetch(uid_set(uids), "(UID RFC822.SIZE)", by_uid=True)
         return sizes(await self._ask("FETCH", fetch), frozenset(uids))
 
     async def fetch(self, asked: dict[int, int], most_bytes: int) -> list[Mail]:
         """Read mails, of each its first `most_bytes`; `asked` has the size of each UID."""
         items = f"(UID BODY.PEEK[]<0.{most_bytes}>)"
         room = sum(min(size, most_bytes) + LINE_BYTES for size in asked.values())
-        fetch = self._library.fetch(uid_set(asked), items, by_uid=True)
+        fetch = self._protocol.fetch(uid_set(asked), items, by_uid=True)
         limit_s = self._limits.command_timeout_s + room / self._limits.min_rate_bytes_s
         answer = await self._ask("FETCH", fetch, most_bytes=room + SMALL_BYTES, limit_s=limit_s)
         found = mails(answer, asked)
         return [Mail(mail.uid, mail.size_bytes, mail.raw[:most_bytes]) for mail in found]
 
     async def flag(self, uids: Sequence[int], flag: str) -> None:
-        store = self._library.store(uid_set(uids), "+FLAGS.SILENT", f"({flag})", by_uid=True)
+        store = self._protocol.store(uid_set(uids), "+FLAGS.SILENT", f"({flag})", by_uid=True)
         await self._ask("STORE", store)
 
     async def move(self, uids: Sequence[int], folder: str) -> None:
@@ -183,7 +183,7 @@ class Session:
             await self._move(uids, folder)
         except Declined:
             with suppress(Declined):
-                create = self._library.simple_command("CREATE", folder_name(folder))
+                create = self._protocol.simple_command("CREATE", folder_name(folder))
                 await self._ask("CREATE", create)
             await self._move(uids, folder)
 
@@ -191,14 +191,14 @@ class Session:
         """Delete mails; without UIDPLUS they are marked so, since EXPUNGE would take others too."""
         await self.flag(uids, r"\Deleted")
         if "UIDPLUS" in self._capabilities:
-            await self._ask("EXPUNGE", self._library.expunge(uid_set(uids), by_uid=True))
+            await self._ask("EXPUNGE", self._protocol.expunge(uid_set(uids), by_uid=True))
 
     async def idle(self, wait_s: float) -> None:
         """Wait until something happens in the folder, at most `wait_s`."""
         limit_s = self._limits.command_timeout_s
-        idling = asyncio.ensure_future(self._library.idle())
-        begun = asyncio.ensure_future(self._library.wait_for_idle_response())
-        push = asyncio.ensure_future(self._library.idle_queue.get())
+        idling = asyncio.ensure_future(self._protocol.idle())
+        begun = asyncio.ensure_future(self._protocol.wait_for_idle_response())
+        push = asyncio.ensure_future(self._protocol.idle_queue.get())
         self._wire.allowance = SMALL_BYTES
         self._is_at_rest = False
         try:
@@ -206,7 +206,7 @@ class Session:
             with suppress(Silent):
                 await self._first("IDLE", min(wait_s, LONGEST_IDLE_S), push, idling)
             if not idling.done():
-                self._library.idle_done()
+                self._protocol.idle_done()
             await self._first("IDLE", limit_s, idling)
             self._is_at_rest = True
             _lines_of("IDLE", idling)
@@ -217,12 +217,12 @@ class Session:
         """Leave, politely if the server is there to hear it."""
         if self._is_at_rest and not self._wire.lost.done():
             with suppress(MailboxFault):
-                await self._ask("LOGOUT", self._library.logout(), limit_s=1.0)
+                await self._ask("LOGOUT", self._protocol.logout(), limit_s=1.0)
         self._wire.end("closed")
 
     @property
     def _capabilities(self) -> set[str]:
-        offered: set[str] = self._library.capabilities
+        offered: set[str] = self._protocol.capabilities
         return offered
 
     async def _log_in(self, mailbox: Mailbox) -> None:
@@ -230,16 +230,16 @@ class Session:
         greeting = self._wire.greeting.result()
         if not greeting.upper().startswith(b"* OK"):
             raise MailboxFault(f"the server does not take us: {_text(greeting)}")
-        self._library.state = aioimaplib.NONAUTH
-        await self._ask("LOGIN", self._library.login(quoted(mailbox.user), mailbox.password))
-        await self._ask("CAPABILITY", self._library.capability())
+        self._protocol.state = aioimaplib.NONAUTH
+        await self._ask("LOGIN", self._protocol.login(quoted(mailbox.user), mailbox.password))
+        await self._ask("CAPABILITY", self._protocol.capability())
 
     async def _move(self, uids: Sequence[int], folder: str) -> None:
         name = folder_name(folder)
         if "MOVE" in self._capabilities:
-            await self._ask("MOVE", self._library.move(uid_set(uids), name, by_uid=True))
+            await self._ask("MOVE", self._protocol.move(uid_set(uids), name, by_uid=True))
             return
-        await self._ask("COPY", self._library.copy(uid_set(uids), name, by_uid=True))
+        await self._ask("COPY", self._protocol.copy(uid_set(uids), name, by_uid=True))
         await self.delete(uids)
 
     async def _ask(
