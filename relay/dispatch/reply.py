@@ -10,6 +10,7 @@ Pure: no clock and no I/O.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from relay.model import Outcome, Pending, Verdict
@@ -65,25 +66,36 @@ class ReplyParser:
     def _add(self, line: bytes) -> bool:
         """Take one line; True where it is the last of its reply."""
         self._size_bytes += len(line)
-        _require(len(line) <= LINE_BYTES, "reply line too long")
-        _require(self._size_bytes <= REPLY_BYTES, "reply too long")
-        _require(len(self._lines) < REPLY_LINES, "reply of too many lines")
+        if self._size_bytes > LINE_BYTES or self._lines:
+            self._check_bounds(line)
         match = _LINE.fullmatch(line)
         if match is None:
             raise ProtocolError("malformed reply: " + printable(_text(line)))
         code, separator, words = match.groups()
         # RFC 5321 §4.2.1: the code is the same on every line; else no one can say which is meant.
-        _require(not self._lines or code == self._code, "reply of several codes")
+        if self._lines and code != self._code:
+            raise ProtocolError("reply of several codes")
         self._code = code
         self._lines.append(words or b"")
         return bool(separator != b"-")
 
+    def _check_bounds(self, line: bytes) -> None:
+        _require(len(line) <= LINE_BYTES, "reply line too long")
+        _require(self._size_bytes <= REPLY_BYTES, "reply too long")
+        _require(len(self._lines) < REPLY_LINES, "reply of too many lines")
+
     def _finish(self) -> Reply:
-        text = _text(b" ".join(self._lines))
-        code = int(self._code)
+        reply = _reply(int(self._code), b" ".join(self._lines))
         self._lines = []
         self._size_bytes = 0
-        return Reply(code, _enhanced(code, text), printable(text))
+        return reply
+
+
+# An upstream says the same to each mail, but for the last word.
+@lru_cache(maxsize=64)
+def _reply(code: int, words: bytes) -> Reply:
+    text = _text(words)
+    return Reply(code, _enhanced(code, text), printable(text))
 
 
 def _require(holds: bool, complaint: str) -> None:

@@ -58,9 +58,8 @@ class Channel(Generic[Item, Result]):
         """Queue one item; the future is done when it is committed, or has failed. To cancel it
         changes nothing.
         """
-        waiting = Waiting[Item, Result](
-            item, size_bytes, asyncio.get_running_loop().create_future()
-        )
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        waiting = Waiting(item, size_bytes, future)
         if self._writer.is_closed:
             self.answer(waiting, ShuttingDown("this node is stopping"))
             return waiting.future

@@ -13,10 +13,10 @@ from dataclasses import replace
 from relay.formats.bounce.dialogue import read_dialogue
 from relay.formats.bounce.feedback import read_feedback
 from relay.formats.bounce.finding import Finding
+from relay.formats.bounce.flufl_reader import ask_library
 from relay.formats.bounce.judge import judge
 from relay.formats.bounce.kinds import WORST_FIRST
 from relay.formats.bounce.letter import Head, Letter, read_letter
-from relay.formats.bounce.flufl_reader import ask_library
 from relay.formats.bounce.mailbox import addresses_in
 from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
 from relay.formats.bounce.notice import notice_of

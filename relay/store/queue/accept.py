@@ -164,7 +164,9 @@ class Desk:
             state = State.FAILED
         lease = self.owner if state is State.SENDING else None
         answer = Accepted(known or mail.pk, known is not None, state, lease, held_at, barred)
-        self.stored[key] = (replace(arrival, mail=named(mail, answer.pk)), answer)
+        if answer.pk != mail.pk:
+            arrival = replace(arrival, mail=named(mail, answer.pk))
+        self.stored[key] = (arrival, answer)
         if earlier:
             self.replaced.append(earlier.pk)
         return answer
