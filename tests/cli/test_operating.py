@@ -97,7 +97,7 @@ def test_a_setting_is_changed_once_it_is_known_to_be_valid(prod: Cli) -> None:
 
 def test_the_database_is_copied_while_mail_comes_in(prod: Cli, tmp_path: Path) -> None:
     url, token = rest_url(prod), prod.ok("prod", "token").out.strip()
-    is_over = threading.Event()
+    has_begun, is_over = threading.Event(), threading.Event()
     accepted = []
 
     def give() -> None:
@@ -108,9 +108,11 @@ def test_the_database_is_copied_while_mail_comes_in(prod: Cli, tmp_path: Path) -
                 headers = {"Content-Type": "message/rfc822"}
                 answer = client.post("/messages/raw", params=query, content=mail, headers=headers)
                 accepted.append(answer.status_code)
+                has_begun.set()
 
     giver = threading.Thread(target=give)
     giver.start()
+    assert has_begun.wait(20)
     copy = tmp_path / "copy.db"
     prod.ok("prod", "backup", str(copy))
     is_over.set()
