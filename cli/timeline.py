@@ -1,7 +1,7 @@
 """A message's story, as a person reads it: each line a time, what happened, and in whose words."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from cli.client import Json
@@ -25,6 +25,32 @@ def print_message(record: Json) -> None:
         ("recipient", "status", "attempts", "by", "next attempt", "last answer"),
         [standing(recipient, time.time()) for recipient in record["recipients"]],
     )
+    print_below(
+        ("file", "bytes", "from", "what became of it", "link"), attached, record["attachments"]
+    )
+    print_below(("receipt", "certified", "by", "of", "error"), receipt, record["receipts"])
+
+
+def print_below(
+    columns: tuple[str, ...], row: Callable[[Json], tuple[object, ...]], given: list[Json]
+) -> None:
+    """Print a table of what only some messages have."""
+    if given:
+        say("")
+        print_table(columns, [row(each) for each in given])
+
+
+def attached(file: Json) -> tuple[object, ...]:
+    """Say where a file came from and where it is."""
+    cached = {"hit": ", from the cache", "miss": "", None: ""}[file["cache"]]
+    became = f"{file['status']}{cached}"
+    return file["filename"], file["size_bytes"], file["fetch_mode"], became, file["link"]
+
+
+def receipt(given: Json) -> tuple[object, ...]:
+    """Say what a receipt of certified mail certifies."""
+    whom = ", ".join(given["recipients"]) or "all"
+    return given["receipt_type"], clock(given["ts"]), given["provider"], whom, given["error"]
 
 
 def head(record: Json, now: float) -> list[tuple[str, object]]:
@@ -67,7 +93,10 @@ def story(record: Json) -> Iterator[Line]:
 def words(event: Json, length_s: float | None) -> str:
     """Return the upstream's words, with what is worth knowing beside them."""
     data = event["data"]
-    parts = [plain(data.get("reply") or data.get("reason") or "")]
+    said = (data.get(name) for name in ("reply", "bounce_reason", "details", "reason"))
+    parts = [plain(next((text for text in said if text), ""))]
+    if data.get("repairs"):
+        parts.append(f"put right: {', '.join(data['repairs'])}")
     if data.get("ingress"):
         parts.append(f"by {str(data['ingress']).upper()}")
     if data.get("account_id"):

@@ -229,3 +229,22 @@ def test_a_certificate_without_its_key_is_to_be_replaced(tmp_path: Path) -> None
     trustme.CA().issue_cert("relay.test").cert_chain_pems[0].write_to_path(cert)
     trustme.CA().issue_cert("relay.test").private_key_pem.write_to_path(key)
     assert certificate(cert, key, time.time()).verdict == "to do"
+
+
+def test_a_message_shows_what_became_of_its_files(prod: Cli) -> None:
+    message = {
+        "id": "with-file",
+        "tenant_id": "acme",
+        "from": "a@b.example",
+        "to": "c@d.example",
+        "subject": "x",
+        "body": "x",
+        "attachments": [{"filename": "plan.txt", "storage_path": "base64:aGVsbG8="}],
+    }
+    headers = {"X-API-Token": prod.ok("prod", "token").out.strip()}
+    with httpx.Client(base_url=rest_url(prod), headers=headers, trust_env=False) as client:
+        added = client.post("/commands/add-messages", json={"messages": [message]})
+    assert added.json()["queued"] == 1, added.text
+    shown = prod.ok("prod", "acme", "messages", "show", "with-file").out
+    (line,) = (line for line in shown.splitlines() if "plan.txt" in line)
+    assert line.split()[:4] == ["plan.txt", "5", "base64", "inserted"]
