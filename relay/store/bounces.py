@@ -28,7 +28,7 @@ from relay.store.forwarded import forward
 from relay.store.hits import GRAVITY, Effect, Hit, Place, hits, matters
 from relay.store.queue.gates import read_gates
 from relay.store.queue.notify import Postmaster
-from relay.store.queue.settle import DROP_CONTENT, FINISH, INSERT_EVENT, Notice
+from relay.store.queue.settle import FINISH, INSERT_EVENT, Notice, drop_content
 from relay.store.suppressions import Suppression
 
 # Events of one bounce are numbered from `seq`: ask the spool for so many numbers.
@@ -221,7 +221,7 @@ def write_bounces(found: Found, changes: Sequence[Hit], tenant: Row, now: float)
     if ended:
         yield Query(FINISH, (found.pk, ended, now))
         if not tenant["keep_content_days"]:
-            yield Query(DROP_CONTENT, (found.pk,))
+            yield from drop_content(found.pk)
 
 
 def code_of(hit: Hit) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from relay.model import State
 from relay.store.database import Each, Query, Row, Script, Value
-from relay.store.queue.settle import DROP_CONTENT, FINISH, INSERT_EVENT
+from relay.store.queue.settle import FINISH, INSERT_EVENT, drop_content
 
 # What an upstream is being offered in this moment is left to whoever offers it.
 WAITING = frozenset({State.QUEUED, State.DEFERRED, State.SUSPENDED})
@@ -60,7 +60,7 @@ def end_doubts(proof: Proof, seqs: Iterator[int]) -> Script[None]:
     yield Each(INSERT_EVENT, [event_row(proof, doubt, next(seqs)) for doubt in proof.doubts])
     yield Query(FINISH, (pk, len(proof.doubts), now))
     if not proof.keeps_content:
-        yield Query(DROP_CONTENT, (pk,))
+        yield from drop_content(pk)
 
 
 def event_row(proof: Proof, doubt: Doubt, seq: int) -> tuple[Value, ...]:

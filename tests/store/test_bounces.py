@@ -396,7 +396,8 @@ async def test_every_node_sees_at_once_what_any_suppressed(post: Post) -> None:
 async def test_a_mail_that_is_taken_though_nobody_gets_it_is_over_at_once(post: Post) -> None:
     item = suppressions.Suppression("acme", "x@there.test", "", suppressions.MANUAL, 1.0)
     await SuppressionStore(post.db).put([item])
-    accepted = await put(post.spool, takes_suppressed=True)
+    large = b"Subject: x\r\n\r\n" + (b"x" * 76 + b"\r\n") * 30_000
+    accepted = await put(post.spool, takes_suppressed=True, content=large)
     view = await MessageStore(post.db).find("acme", accepted.pk)
     assert view is not None
     assert view.final_at is not None
@@ -404,6 +405,7 @@ async def test_a_mail_that_is_taken_though_nobody_gets_it_is_over_at_once(post: 
         (State.FAILED, 550, "suppressed")
     ]
     assert await MessageStore(post.db).content(accepted.pk) is None
+    assert await post.db.fetch("SELECT n FROM content_parts") == []
     assert await post.spool.claim("acme/main", 10) == []
     rows = await post.db.fetch("SELECT kind, report FROM events ORDER BY seq")
     assert [(r["kind"], r["report"]) for r in rows] == [

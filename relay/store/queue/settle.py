@@ -51,6 +51,12 @@ DELETE FROM contents WHERE message_pk = $1
 """
 
 
+def drop_content(pk: str) -> Script[None]:
+    """Drop the bytes of a message, all of them, if it is final."""
+    yield Query(DROP_CONTENT, (pk,))
+    yield Query(DROP_ORPHANED_PARTS, (pk,))
+
+
 Gates = Mapping[str, Gate]
 
 

@@ -13,7 +13,7 @@ from relay.formats.address import folded
 from relay.model import NewMail
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.gates import Gate
-from relay.store.queue.settle import DROP_CONTENT, FINISH, INSERT_EVENT
+from relay.store.queue.settle import FINISH, INSERT_EVENT, drop_content
 
 REASON = "suppressed"
 CODE = 550
@@ -92,7 +92,7 @@ def fail(items: Sequence[Barred]) -> Script[None]:
         yield Each(INSERT_EVENT, event_rows(item, report))
         yield Query(FINISH, (item.pk, len(item.ns), at))
         if not wishes["keep_content_days"]:
-            yield Query(DROP_CONTENT, (item.pk,))
+            yield from drop_content(item.pk)
 
 
 def event_rows(item: Barred, report: str) -> list[tuple[Value, ...]]:
