@@ -7,14 +7,15 @@ import re
 import sys
 import time
 import traceback
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from threading import get_ident
 from typing import Literal, TextIO
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+from structlog.processors import LogfmtRenderer
 
 _LONGEST_VALUE = 1000
 _LONGEST_TRACEBACK = 20000
@@ -27,69 +28,82 @@ _LEVELS = {
 }
 _URL_LOGIN = re.compile(r"://\S*@")
 
-_Values = MutableMapping[str, object]
+_Line = dict[str, object]
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
-_to_logfmt = structlog.processors.LogfmtRenderer(bool_as_flag=False)
+_to_logfmt = LogfmtRenderer(bool_as_flag=False)
 
 
-class _Stream:
-    """Writes whole lines. What one turn of the event loop says is written at once when it ends, and
-    before any warning.
+@dataclass(frozen=True, slots=True)
+class _Said:
+    at: float
+    level: str
+    event: str
+    values: Mapping[str, object]
+
+
+class Log:
+    """Makes a line of each event and writes it.
+
+    What one turn of the event loop says is rendered and written when the turn ends, all at once,
+    which costs a mail less than line after line; before any warning, though, nothing waits.
     """
 
-    __slots__ = ("_lines", "_stream")
-
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, level: int, render: Callable[[_Line], str]) -> None:
         self._stream = stream
-        self._lines: list[str] = []
+        self._level = level
+        self._render = render
+        self._waiting: list[_Said] = []
+        self._turns_thread = 0
 
-    def later(self, line: str) -> bool:
+    def debug(self, event: str, **values: object) -> None:
+        if self._level <= logging.DEBUG:
+            self._later(_Said(time.time(), "debug", event, values))
+
+    def info(self, event: str, **values: object) -> None:
+        if self._level <= logging.INFO:
+            self._later(_Said(time.time(), "info", event, values))
+
+    def warning(self, event: str, **values: object) -> None:
+        if self._level <= logging.WARNING:
+            self._now(_Said(time.time(), "warning", event, values))
+
+    def error(self, event: str, **values: object) -> None:
+        if self._level <= logging.ERROR:
+            self._now(_Said(time.time(), "error", event, values))
+
+    def _later(self, said: _Said) -> bool:
         """Write it with the others of this turn; False where it was written, outside of a loop."""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            self._write(line + "\n")
-            return False
-        if not self._lines:
+        # To ask for the loop costs a system call.
+        if not self._waiting or get_ident() != self._turns_thread:
+            try:
+                loop = asyncio.get_running_loop()
+            except RuntimeError:
+                self._write([said])
+                return False
+            self._turns_thread = get_ident()
             loop.call_soon(self._flush)
-        self._lines.append(line + "\n")
+        self._waiting.append(said)
         return True
 
-    def now(self, line: str) -> None:
-        if self.later(line):
+    def _now(self, said: _Said) -> None:
+        if self._later(said):
             self._flush()
 
-    debug = info = later
-    warning = error = now
-
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        self._write("".join(lines))
+        said, self._waiting = self._waiting, []
+        self._write(said)
 
-    def _write(self, text: str) -> None:
+    def _write(self, said: Sequence[_Said]) -> None:
         # A full disk, a closed pipe, a closed stream (ValueError): see the module's promise.
         with suppress(OSError, ValueError):
-            self._stream.write(text)
+            self._stream.write("".join([self._render(_line(one)) + "\n" for one in said]))
             self._stream.flush()
 
 
-def _logger(
-    stream: TextIO, level: int, render: Callable[[object, str, _Values], str]
-) -> FilteringBoundLogger:
-    logger: FilteringBoundLogger = structlog.wrap_logger(
-        _Stream(stream),
-        processors=[_cleaned, render],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        context_class=dict,
-        cache_logger_on_first_use=True,
-    ).bind()
-    return logger
-
-
-def _cleaned(_logger: object, level: str, values: _Values) -> _Values:
+def _line(said: _Said) -> _Line:
     """Put time, level and event first, drop what is None, escape and cut the rest."""
-    line: _Values = {"ts": _now(), "level": level, "event": values.pop("event")}
-    for key, value in values.items():
+    line: _Line = {"ts": _time(said.at), "level": said.level, "event": said.event}
+    for key, value in said.values.items():
         if isinstance(value, str):
             is_plain = len(value) <= _LONGEST_VALUE and value.isprintable()
             line[key] = value if is_plain else _safe(value)
@@ -98,8 +112,8 @@ def _cleaned(_logger: object, level: str, values: _Values) -> _Values:
     return line
 
 
-def _now() -> str:
-    second, rest = divmod(time.time(), 1)
+def _time(at: float) -> str:
+    second, rest = divmod(at, 1)
     return f"{_second(int(second))}.{int(rest * 1000):03}Z"
 
 
@@ -127,18 +141,14 @@ def without_login(text: str) -> str:
     return _URL_LOGIN.sub("://…@", text)
 
 
-def _as_json(_logger: object, _level: str, line: _Values) -> str:
-    return _to_json(line)
-
-
-def _as_text(logger: object, level: str, line: _Values) -> str:
+def _as_text(line: _Line) -> str:
     """Render key=value; a traceback follows indented, so that no line of it looks like an event."""
     lines = line.pop("traceback", ())
-    text = _to_logfmt(logger, level, line)
+    text = _to_logfmt(None, "", line)
     return "\n    ".join([text, *lines]) if isinstance(lines, list) else text
 
 
-log = _logger(sys.stderr, _SILENT, _as_text)
+log = Log(sys.stderr, _SILENT, _as_text)
 
 
 def configure(
@@ -152,8 +162,8 @@ def configure(
     Warnings of libraries come out the same way, as the event `library`.
     """
     global log
-    render = _as_json if format == "json" else _as_text
-    log = _logger(stream or sys.stderr, _LEVELS[level], render)
+    render = _to_json if format == "json" else _as_text
+    log = Log(stream or sys.stderr, _LEVELS[level], render)
     root = logging.getLogger()
     root.setLevel(logging.WARNING)
     root.addHandler(_libraries)
@@ -161,8 +171,8 @@ def configure(
 
 class _LibraryHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        log.log(
-            logging.ERROR if record.levelno >= logging.ERROR else logging.WARNING,
+        say = log.error if record.levelno >= logging.ERROR else log.warning
+        say(
             "library",
             logger=record.name,
             message=without_login(record.getMessage()),
