@@ -325,7 +325,8 @@ class Pending:
 class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
-    `epoch` is the fence of the lease. `content` is None where the body was left in the store
+    `epoch` is the fence of the lease. `is_begun`: it is stored that an upstream may have it.
+    `content` is None where the body was left in the store
     (`store.queue.content` brings it). `is_prepared` is False where it is not yet what will be sent.
     """
 
@@ -350,6 +351,7 @@ class Delivery:
     metadata: str | None = None
     keeps_sender: bool = False
     is_prepared: bool = True
+    is_begun: bool = False
     content: bytes | None = field(default=None, repr=False)
     ingress: Ingress = Ingress.REST
 

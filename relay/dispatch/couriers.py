@@ -33,6 +33,7 @@ class Couriers:
         self._queueing: dict[str, deque[Outlet]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_stopping = False
+        self._loop = asyncio.get_running_loop()
 
     def call(self, outlet: Outlet) -> None:
         """Give the outlet one more courier, now or when its turn comes, if it has mail for one."""
@@ -56,7 +57,7 @@ class Couriers:
 
     def _start(self, outlet: Outlet) -> None:
         outlet.active += 1
-        task = asyncio.create_task(self._work(outlet))
+        task = self._loop.create_task(self._work(outlet))
         self._tasks.add(task)
         task.add_done_callback(lambda task: self._on_end(outlet, task))
 

@@ -55,6 +55,10 @@ class Deliverer:
         self._budget = budget
         self._max_recipients = max_recipients
 
+    def ready(self, account: Account) -> int:
+        """Count the connections of an account that wait for mail."""
+        return self._pool.ready(account)
+
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
         """Offer the mail; one outcome for each recipient.
 
@@ -134,7 +138,7 @@ class Begin:
         self._spool = spool
         self._delivery = delivery
         self._account = account
-        self._is_done = False
+        self._is_done = delivery.is_begun
 
     async def __call__(self) -> None:
         # The fence guards the store, but no upstream asks for it: a node that was frozen must see

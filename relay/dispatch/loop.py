@@ -21,6 +21,7 @@ from relay.dispatch.deliver import Deliverer, LimitReached, deferred
 from relay.dispatch.health import Health
 from relay.dispatch.holdings import Holdings, held_bytes
 from relay.dispatch.outlet import Outlet
+from relay.dispatch.places import Place, Places
 from relay.dispatch.preparing import Preparing
 from relay.dispatch.results import Results
 from relay.dispatch.settler import Settler
@@ -93,27 +94,27 @@ class Dispatcher:
         self._preparing = Preparing(spool, preparer, self._prepared, self._troubled)
         self._task: asyncio.Task[None] | None = None
         self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
+        self._places = Places(ways, self._holdings, deliverer.ready)
         self._is_stopping = False
 
     # The Taker: called by the spool, never waits.
-    def reserve(self, lane: str, size_bytes: int) -> bool:
+    def reserve(self, lane: str, size_bytes: int, *, may_begin: bool) -> Place | None:
         # What waits in the store was there before: a newcomer does not pass it.
         if lane in self._due or not self._settings.hands_over or not self._has_room():
-            return False
-        outlet = self._ways.open_outlet(lane)
-        if outlet is None or outlet.account.is_limited:
-            return False
-        self._holdings.hold(size_bytes)
-        return True
+            return None
+        return self._places.reserve(lane, size_bytes, may_begin=may_begin)
 
-    def cancel(self, lane: str, size_bytes: int) -> None:
-        self._let_go(size_bytes)
+    def cancel(self, place: Place) -> None:
+        self._places.leave(place)
+        self._let_go(place.size_bytes)
 
-    def take(self, delivery: Delivery) -> None:
-        outlet = self._ways.open_outlet(delivery.lane)
-        if outlet is None or self._is_stopping:
+    def take(self, delivery: Delivery, place: Place) -> None:
+        self._places.leave(place)
+        outlet = place.outlet
+        if self._is_stopping or not outlet.is_open(self._clock()):
             self._give_back([delivery])
-            self._let_go(held_bytes(delivery))
+            self._let_go(place.size_bytes)
+            self.notice([delivery.lane])
         else:
             self._push(outlet, delivery)
 

@@ -21,14 +21,16 @@ MOST_PREPARING = 500
 
 @dataclass(slots=True, eq=False)
 class Outlet:
-    """`active` couriers carry its mail; `preparing` mails are made complete first; `full_until` is
-    when its rate limit has room again.
+    """`active` couriers carry its mail; `preparing` mails are made complete first; `promised`
+    connections are for mail that is being stored; `full_until` is when its rate limit has room
+    again.
     """
 
     account: Account
     health: Health = field(default_factory=Health)
     active: int = 0
     preparing: int = 0
+    promised: int = 0
     full_until: float = 0.0
     lanes: set[str] = field(default_factory=set)
     _waiting: list[tuple[int, str, int, Delivery]] = field(default_factory=list)

@@ -75,6 +75,10 @@ class Pool:
     def open_count(self) -> int:
         return len(self._lent) + sum(len(shelf) for shelf in self._idle.values())
 
+    def ready(self, account: Account) -> int:
+        """Count what `acquire` would lend without opening a connection."""
+        return len(self._idle.get(_shelf_of(account), ()))
+
     def idle(self, key: AccountKey) -> int:
         return sum(len(shelf) for name, shelf in self._idle.items() if name[:2] == key)
 

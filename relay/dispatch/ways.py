@@ -34,6 +34,9 @@ class Way:
         return bool(self.suspended) and (ALL in self.suspended or batch_code in self.suspended)
 
 
+NOWHERE = Way()
+
+
 class Ways:
     def __init__(self, directory: Directory, clock: Callable[[], float]) -> None:
         self._directory = directory
@@ -50,7 +53,7 @@ class Ways:
         return lane in self._ways
 
     def known(self, lane: str) -> Way:
-        return self._ways.get(lane, Way())
+        return self._ways.get(lane, NOWHERE)
 
     async def find(self, lane: str) -> Way:
         if lane in self._ways and lane not in self._stale:
@@ -62,12 +65,12 @@ class Ways:
     def open_outlet(self, lane: str) -> Outlet | None:
         """Choose among the outlets that can take mail now: lowest rank, by weight inside it."""
         now = self._clock()
-        able = {o.account.id: o for o in self.known(lane).outlets if o.is_open(now)}
-        if len(able) == 1:
-            return next(iter(able.values()))
+        able = [outlet for outlet in self.known(lane).outlets if outlet.is_open(now)]
+        if len(able) <= 1:
+            return able[0] if able else None
         draw = random.random()  # noqa: S311 - spreads load, guards nothing
-        chosen = route.choose([o.account for o in able.values()], draw)
-        return None if chosen is None else able[chosen.id]
+        chosen = route.choose([outlet.account for outlet in able], draw)
+        return next((outlet for outlet in able if outlet.account is chosen), None)
 
     def forget(self, tenant_id: str) -> list[str]:
         """Learn a tenant's lanes anew when they are next looked at; return them."""

@@ -8,14 +8,14 @@ memory (`Taker`); the database holds it all the same, and a crash loses nothing 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
-from relay.model import Account, Delivery, NewMail, Pending
+from relay.model import Account, Delivery, NewMail, OnUnknown, Pending
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
-from relay.store.queue.accept import Accepted, Arrival, named
+from relay.store.queue.accept import Accepted, Arrival, Lease, named
 from relay.store.queue.claim import (
     BeginRequest,
     ClaimRequest,
@@ -37,21 +37,33 @@ from relay.store.queue.settle import (
 from relay.store.writer import Channel, OnCommit, Writer
 
 Begun = tuple[int, BeginRequest]
+P = TypeVar("P", bound="Place")
 
 
-class Taker(Protocol):
+class Place(Protocol):
+    """Room that a dispatcher keeps for one mail; `is_begun`: it is offered as soon as it is
+    stored.
+    """
+
+    @property
+    def is_begun(self) -> bool: ...
+
+
+class Taker(Protocol[P]):
     """The dispatcher, as the store sees it. No method waits."""
 
-    def reserve(self, lane: str, size_bytes: int) -> bool:
-        """Keep room for one mail of this lane, if it could be sent at once."""
+    def reserve(self, lane: str, size_bytes: int, *, may_begin: bool) -> P | None:
+        """Keep a place for one mail of this lane, if it could be sent at once; one that is stored
+        as begun only where it may be.
+        """
         ...
 
-    def cancel(self, lane: str, size_bytes: int) -> None:
-        """Give back what was reserved: the mail was not stored, or not as leased."""
+    def cancel(self, place: P) -> None:
+        """Give a place back: its mail was not stored, or not as leased."""
         ...
 
-    def take(self, delivery: Delivery) -> None:
-        """Send what was reserved: it is stored and leased to this node."""
+    def take(self, delivery: Delivery, place: P) -> None:
+        """Send the mail of a place: it is stored and leased to this node."""
         ...
 
     def notice(self, lanes: Iterable[str]) -> None:
@@ -81,7 +93,7 @@ class Spool:
         self._last_claim = 0
         self._last_seq = 0
         self._in_doubt: set[int] = set()
-        self._taker: Taker | None = None
+        self._taker: Taker[Any] | None = None
         self._lease_task: asyncio.Task[None] | None = None
         incoming = Writer(database, on_commit)
         # SQLite has one writer: one commit for both ways costs one sync instead of two.
@@ -101,7 +113,7 @@ class Spool:
         """Return the store's time (Unix seconds)."""
         return self.database.now()
 
-    def serve(self, taker: Taker) -> None:
+    def serve(self, taker: Taker[Any]) -> None:
         """Name the dispatcher that takes what can be sent at once."""
         self._taker = taker
 
@@ -206,33 +218,39 @@ class Spool:
 
     async def _submit(self, mails: Sequence[NewMail], once: Once | None = None) -> Answers | Repeat:
         number = self.next_claim()
-        arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
+        arrivals = [self._arrival(mail, number) for mail in mails]
         size_bytes = sum(len(mail.content) for mail in mails)
         return await self._accepts.submit(Group(arrivals, once), size_bytes)
 
-    def _is_reserved(self, mail: NewMail) -> bool:
+    def _arrival(self, mail: NewMail, number: int) -> Arrival:
         if self._taker is None or mail.due_at is not None:
-            return False
-        return self._taker.reserve(mail.lane, len(mail.content))
+            return Arrival(mail)
+        # A mail that must never go out twice is begun only when it truly is.
+        may_begin = mail.is_prepared and mail.on_unknown is OnUnknown.RETRY
+        place = self._taker.reserve(mail.lane, len(mail.content), may_begin=may_begin)
+        return Arrival(mail, Lease(number, place, place.is_begun)) if place else Arrival(mail)
 
     def _stored(self, group: Group, result: Answers | Repeat | RelayError) -> None:
         """Hand over what was stored as leased, and say where the rest waits."""
         arrivals = group.arrivals
         answers = result if isinstance(result, list) else []
         if isinstance(result, RelayError):
-            claim = next((a.claim for a in arrivals if a.claim is not None), None)
-            self._note_doubt(claim, result)
+            lease = next((a.lease for a in arrivals if a.lease is not None), None)
+            self._note_doubt(lease.claim if lease else None, result)
+        for n, arrival in enumerate(arrivals):
+            self._hand_over(arrival, answers[n] if answers else None)
+
+    def _hand_over(self, arrival: Arrival, answer: Accepted | Refused | None) -> None:
         if self._taker is None:
             return
-        for place, arrival in enumerate(arrivals):
-            answer = answers[place] if answers else None
-            if isinstance(answer, Accepted) and answer.epoch is not None:
-                self._taker.take(delivery_of(arrival.mail, answer, answer.epoch))
-                continue
-            if arrival.claim is not None:
-                self._taker.cancel(arrival.mail.lane, len(arrival.mail.content))
-            if isinstance(answer, Accepted):
-                self._taker.notice([arrival.mail.lane])
+        lease = arrival.lease
+        if lease and isinstance(answer, Accepted) and answer.epoch is not None:
+            self._taker.take(delivery_of(arrival, answer, answer.epoch), lease.place)
+            return
+        if lease:
+            self._taker.cancel(lease.place)
+        if isinstance(answer, Accepted):
+            self._taker.notice([arrival.mail.lane])
 
     def _claimed(self, request: ClaimRequest, result: list[Delivery] | RelayError) -> None:
         if isinstance(result, RelayError):
@@ -315,9 +333,9 @@ def stale(epoch: int) -> Fenced:
     return Fenced(f"the lease of epoch {epoch} ran out")
 
 
-def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
+def delivery_of(arrival: Arrival, answer: Accepted, epoch: int) -> Delivery:
     """Build what a claim would bring, from the mail that was just stored as leased."""
-    mail = named(mail, answer.pk)
+    mail = named(arrival.mail, answer.pk)
     return Delivery(
         epoch=epoch,
         pk=answer.pk,
@@ -344,6 +362,7 @@ def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
         metadata=mail.metadata,
         keeps_sender=mail.keeps_sender,
         is_prepared=mail.is_prepared,
+        is_begun=arrival.lease is not None and arrival.lease.is_begun,
         content=mail.content,
         ingress=mail.ingress,
     )

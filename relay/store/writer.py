@@ -58,7 +58,7 @@ class Channel(Generic[Item, Result]):
         """Queue one item; the future is done when it is committed, or has failed. To cancel it
         changes nothing.
         """
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Result] = self._writer.loop.create_future()
         waiting = Waiting(item, size_bytes, future)
         if self._writer.is_closed:
             self.answer(waiting, ShuttingDown("this node is stopping"))
@@ -104,6 +104,8 @@ class Writer:
     def __init__(self, database: Database, on_commit: OnCommit) -> None:
         self._database = database
         self._on_commit = on_commit
+        # Kept, for to ask for it costs a system call.
+        self.loop = asyncio.get_running_loop()
         self._channels: list[Channel[Any, Any]] = []
         self._wakened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -4,6 +4,7 @@ mail.
 
 import secrets
 from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
 
 import pytest
 
@@ -29,22 +30,29 @@ from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    lane: str
+    is_begun: bool
+
+
 class RecordingTaker:
     """A dispatcher that sends nothing: it keeps what it is told."""
 
-    def __init__(self, *, takes: bool = False) -> None:
+    def __init__(self, *, takes: bool = False, begins: bool = False) -> None:
         self.takes = takes
+        self.begins = begins
         self.taken: list[Delivery] = []
         self.noticed: list[str] = []
         self.cancelled: list[str] = []
 
-    def reserve(self, lane: str, size_bytes: int) -> bool:
-        return self.takes
+    def reserve(self, lane: str, size_bytes: int, *, may_begin: bool) -> Kept | None:
+        return Kept(lane, self.begins and may_begin) if self.takes else None
 
-    def cancel(self, lane: str, size_bytes: int) -> None:
-        self.cancelled.append(lane)
+    def cancel(self, place: Kept) -> None:
+        self.cancelled.append(place.lane)
 
-    def take(self, delivery: Delivery) -> None:
+    def take(self, delivery: Delivery, place: Kept) -> None:
         self.taken.append(delivery)
 
     def notice(self, lanes: Iterable[str]) -> None:

@@ -6,7 +6,6 @@ and in time. A mail that is too large is read to its end in constant memory and 
 flood ends the connection, and so does a client that is slower than the pace that is asked.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from relay.errors import Refused
@@ -44,14 +43,13 @@ async def read_content(inbox: Inbox, pace: Pace, share: Share) -> bytes:
     Raises Refused when it is too large or there is no room in memory, Hangup for a flood or a
     client that is too slow, Gone.
     """
-    loop = asyncio.get_running_loop()
-    started_at = loop.time()
+    started_at = inbox.now()
     # Stuffed dots are not counted (RFC 1870 §5); of the worst mail they are a quarter.
     most = pace.max_bytes + pace.max_bytes // 3 + len(FINAL_DOT)
     content = bytearray(b"\r\n")  # The line end that the dot of an empty mail needs before it.
     got = searched = 0
     while True:
-        block = await inbox.block(pace.deadline(started_at, loop.time(), got))
+        block = await inbox.block(pace.deadline(started_at, inbox.now(), got))
         content += block
         got += len(block)
         is_kept = share.grow(len(block)) and got <= most

@@ -40,6 +40,10 @@ class Inbox:
         self._is_paused = False
         self._has_ended = False
 
+    def now(self) -> float:
+        """Return the time that deadlines are told in."""
+        return self._loop.time()
+
     def attach(self, transport: asyncio.Transport) -> None:
         """Name the transport that brings the bytes, to be paused."""
         self._transport = transport

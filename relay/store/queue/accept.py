@@ -55,9 +55,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $
 """
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
-    owner, claim, attempts,
+    owner, claim, begun_at, attempts,
     unknowns)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)
 """
 INSERT_ATTACHMENT = """
 INSERT INTO attachments (message_pk, n, mode, source, auth, filename, mime_type, disposition,
@@ -71,11 +71,22 @@ INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report) VALUES (
 
 
 @dataclass(frozen=True, slots=True)
+class Lease:
+    """A mail is to be born leased to this node under the number `claim`, and begun already where
+    it is offered as soon as it is stored. `place` is what the dispatcher keeps for it.
+    """
+
+    claim: int
+    place: object = None
+    is_begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Arrival:
-    """A mail to store; with a `claim` it is to be born leased to this node, under that number."""
+    """A mail to store."""
 
     mail: NewMail
-    claim: int | None = None
+    lease: Lease | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +198,7 @@ def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[A
     """Store all that may be stored; one answer for each arrival, in order."""
     gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
     rooms = yield from read_rooms(gates, now)
-    hands_over = any(a.claim is not None for a in arrivals)
+    hands_over = any(a.lease is not None for a in arrivals)
     owner = yield from living_epoch(epoch) if hands_over else nobody()
     earlier = yield from read_earlier([a.mail for a in arrivals if a.mail.id_given])
     suppressed = yield from read_suppressed([a.mail for a in arrivals], gates, now)
@@ -216,7 +227,7 @@ def first_state(arrival: Arrival, gate: Gate, owner: int | None, now: float) -> 
         return State.SUSPENDED
     if arrival.mail.due_at is not None and arrival.mail.due_at > now:
         return State.DEFERRED
-    return State.SENDING if arrival.claim is not None and owner is not None else State.QUEUED
+    return State.SENDING if arrival.lease is not None and owner is not None else State.QUEUED
 
 
 def living_epoch(epoch: int) -> Script[int | None]:
@@ -317,7 +328,9 @@ def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
 
 
 def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]]:
-    mail, claim = arrival.mail, arrival.claim if answer.handed_over else None
+    mail, lease = arrival.mail, arrival.lease if answer.handed_over else None
+    claim = lease.claim if lease else None
+    begun_at = mail.accepted_at if lease and lease.is_begun else None
     due_at = mail.due_at if mail.due_at is not None else mail.accepted_at
     return [
         (
@@ -332,6 +345,7 @@ def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]
             due_at,
             answer.epoch,
             claim,
+            begun_at,
         )
         for recipient in mail.envelope.recipients
     ]

@@ -47,8 +47,8 @@ WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
 ORDER BY r.priority, r.message_pk, r.n
 """
 GIVE_UP = """
-UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL
-WHERE state = 'sending' AND owner = $1 AND claim = $2 AND begun_at IS NULL RETURNING lane
+UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL, begun_at = NULL
+WHERE state = 'sending' AND owner = $1 AND claim = $2 RETURNING lane
 """
 # What a command took away since the claim is not in the answer.
 BEGIN = """
@@ -103,7 +103,9 @@ def claim(requests: Sequence[ClaimRequest], epoch: int) -> Script[list[list[Deli
 
 
 def give_up(epoch: int, claims: Sequence[int]) -> Script[list[str]]:
-    """Make due again what these claims hold; return its lanes."""
+    """Make due again what these claims hold, none of which came to the dispatcher, also where it
+    was stored as begun; return its lanes.
+    """
     lanes: list[str] = []
     for number in claims:
         lanes += [row["lane"] for row in (yield Query(GIVE_UP, (epoch, number)))]
