@@ -61,8 +61,7 @@ async def test_a_failure_at_one_node_is_a_wait_at_the_other(nodes: tuple[Node, N
 
 
 async def test_guesses_through_two_nodes_stand_in_one_line(nodes: tuple[Node, Node]) -> None:
-    one, two = nodes
-    await one.fails("ann")
+    await nodes[0].fails("ann")
     waits = await asyncio.gather(*(node.turn("ann") for node in nodes * 4))
     given = sorted(wait_s for wait_s in waits if wait_s is not None)
     assert given == pytest.approx([50, 100, 150, 200], abs=5)
