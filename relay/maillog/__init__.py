@@ -309,6 +309,13 @@ def store_trouble(error: BaseException) -> None:
     lines.log.error("store_trouble", error=without_login(str(error)), kind=type(error).__name__)
 
 
+def failures_not_shared(error: BaseException) -> None:
+    """Say that this node slows guessers by its own memory until the database answers again."""
+    lines.log.warning(
+        "failures_not_shared", error=without_login(str(error)), kind=type(error).__name__
+    )
+
+
 def unexpected(where: str, error: BaseException) -> None:
     """Say that something happened that should not have, with its traceback."""
     lines.log.error(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from relay import maillog
-from relay.errors import Refused, Temporary
+from relay.errors import Refused, Temporary, TooManyGuesses
 from relay.formats.address import sender_allowed
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, Login
@@ -133,6 +133,9 @@ class Session(Connection):
         said = await ask(initial.strip())
         try:
             login = await self._services.authenticator.login(*said, self.peer_ip) if said else None
+        except TooManyGuesses as error:
+            self._count_failure(said[0] if said else "")
+            raise Hangup(f"421 4.7.0 {error}") from None
         except Temporary as error:
             # RFC 4954 §6 has a code of its own for it.
             self.fail(error, "454 4.7.0 Temporary authentication failure")
@@ -164,14 +167,17 @@ class Session(Connection):
         return sasl.decoded(await self.read_line())
 
     def _auth_failed(self, username: str) -> NoReturn:
-        self._services.metrics.auth_failed()
-        maillog.auth_failed(self.peer_ip, username)
+        self._count_failure(username)
         self._auth_failures += 1
         failed = Refused("Authentication credentials invalid", code=535, enhanced="5.7.8")
         if self._auth_failures < self.settings.max_auth_failures:
             raise failed
         self.reply(reply_for(failed))
         raise Hangup("421 4.7.0 Too many failed logins")
+
+    def _count_failure(self, username: str) -> None:
+        self._services.metrics.auth_failed()
+        maillog.auth_failed(self.peer_ip, username)
 
     # What is sent.
 
