@@ -192,7 +192,7 @@ class Node:
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
             Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
             Errand(self.config.large_files.remove_every_s, self.large_files.remove_ended),
-            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool)),
+            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool, self.config.retry.lifetime_s)),
         ]
         if self.config.dsn.delay_warning_s:
             by, patient = postmaster(self.config), patience(self.config)

@@ -315,6 +315,7 @@ class Door:
             protocol=origin.protocol,
             pk=pk,
             date=date,
+            level=origin.level,
         )
 
     def _tell(self, submission: Submission, answer: Accepted | Refused, duration_s: float) -> None:

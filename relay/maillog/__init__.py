@@ -105,6 +105,11 @@ def sender_notified(pk: str, *, tenant: str, about: str, recipients: int) -> Non
     lines.log.info("sender_notified", id=pk, tenant=tenant, about=about, recipients=recipients)
 
 
+def sender_suppressed(about: str, *, tenant: str) -> None:
+    """Say that nobody is notified: the tenant does not write to the sender of mail `about`."""
+    lines.log.info("sender_suppressed", tenant=tenant, about=about)
+
+
 def double_bounce(pk: str, *, tenant: str, reply: str) -> None:
     """Say that a notification could not be delivered: the sender is never told."""
     lines.log.warning("double_bounce", id=pk, tenant=tenant, reply=reply)

@@ -127,6 +127,8 @@ class Session(Connection):
     async def smtp_AUTH(self, argument: str) -> None:
         self._check_may_auth()
         mechanism, _, initial = argument.partition(" ")
+        if not mechanism:
+            raise bad_syntax("AUTH needs the name of a mechanism")
         if mechanism.upper() not in MECHANISMS:
             raise Refused("This mechanism is not known here", code=504, enhanced="5.5.4")
         ask = self._ask_plain if mechanism.upper() == "PLAIN" else self._ask_login
@@ -164,7 +166,11 @@ class Session(Connection):
 
     async def _ask(self, prompt: str) -> bytes:
         self.reply(f"334 {prompt}")
-        return sasl.decoded(await self.read_line())
+        try:
+            line = await self.read_line()
+        except Refused:
+            raise sasl.too_long() from None
+        return sasl.decoded(line)
 
     def _auth_failed(self, username: str) -> NoReturn:
         self._count_failure(username)
@@ -327,7 +333,7 @@ class Session(Connection):
             recipients=tuple(mail.recipients.values()),
             content=whole.content,
             ingress=Ingress.SMTP,
-            origin=Origin(self._protocol(mail), self._helo, self.peer_ip),
+            origin=Origin(self._protocol(mail), self._helo, self.peer_ip, asked.level),
             credential=credential,
             account_id=mail.login.account_id,
             ret=mail.given.ret,
