@@ -19,7 +19,7 @@ from admin_api.services import Services
 from relay.errors import OverQuota, Refused
 from relay.ingress.submission import Origin, Submission
 from relay.store.events import Rejection
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
 
 MOST_MESSAGES = 1000
@@ -202,7 +202,7 @@ ROUTES = (
         body=AddMessages,
         failures={
             400: "Nothing was queued, or more than 1000 messages were given",
-            429: "Nothing was queued: the tenant's quota is used up; see Retry-After",
+            429: "Nothing was queued: the quota is used up, or wrong tokens; see Retry-After",
         },
     ),
 )

@@ -163,13 +163,13 @@ async def answered(
 
 
 async def caller_of(request: Request, services: Services) -> Caller:
-    """Return who calls: by the token, or without one by the local socket. Raises 401."""
+    """Return who calls: by the token, or without one by the local socket. Raises 401, 429."""
     transport = request.transport
     if transport is not None and token(request.headers) is None:
         connection = transport.get_extra_info("socket")
         if is_operator(connection):
             return ADMIN
-    return await identify(request.headers, services)
+    return await identify(request.headers, services, peer_ip_of(request))
 
 
 async def guarded(route: Route, work: Awaitable[Answer | Stream]) -> Answer | Stream:
@@ -208,8 +208,12 @@ def call_of(request: Request, path: dict[str, str], caller: Caller) -> Call:
         query=request.get_args(keep_blank_values=True),
         headers=request.headers,
         body=request.body,
-        peer_ip=request.conn_info.client_ip or None if request.conn_info else None,
+        peer_ip=peer_ip_of(request),
     )
+
+
+def peer_ip_of(request: Request) -> str | None:
+    return request.conn_info.client_ip or None if request.conn_info else None
 
 
 def unexpected(route: Route, error: Exception) -> Answer:

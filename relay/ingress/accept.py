@@ -46,7 +46,7 @@ from relay.model import (
 )
 from relay.store.attachments import AttachmentStore
 from relay.store.directory import Directory
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
 from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
@@ -315,6 +315,7 @@ class Door:
             protocol=origin.protocol,
             pk=pk,
             date=date,
+            level=origin.level,
         )
 
     def _tell(self, submission: Submission, answer: Accepted | Refused, duration_s: float) -> None:

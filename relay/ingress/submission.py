@@ -39,12 +39,13 @@ class Repair(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
-    none.
+    none. `level` is the MT-PRIORITY that was asked for (RFC 6710).
     """
 
     protocol: str
     helo: str | None = None
     ip: str | None = None
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,11 @@ def sender_notified(pk: str, *, tenant: str, about: str, recipients: int) -> Non
     lines.log.info("sender_notified", id=pk, tenant=tenant, about=about, recipients=recipients)
 
 
+def sender_suppressed(about: str, *, tenant: str) -> None:
+    """Say that nobody is notified: the tenant does not write to the sender of mail `about`."""
+    lines.log.info("sender_suppressed", tenant=tenant, about=about)
+
+
 def double_bounce(pk: str, *, tenant: str, reply: str) -> None:
     """Say that a notification could not be delivered: the sender is never told."""
     lines.log.warning("double_bounce", id=pk, tenant=tenant, reply=reply)
@@ -307,6 +312,13 @@ def stopped() -> None:
 def store_trouble(error: BaseException) -> None:
     """Say that the database does not work; mail is answered 451 or 452 meanwhile."""
     lines.log.error("store_trouble", error=without_login(str(error)), kind=type(error).__name__)
+
+
+def failures_not_shared(error: BaseException) -> None:
+    """Say that this node slows guessers by its own memory until the database answers again."""
+    lines.log.warning(
+        "failures_not_shared", error=without_login(str(error)), kind=type(error).__name__
+    )
 
 
 def unexpected(where: str, error: BaseException) -> None:

@@ -12,10 +12,10 @@ from typing import Any, Protocol, TypeVar
 
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
-from relay.model import Account, Delivery, NewMail, OnUnknown, Pending
+from relay.model import Account, Delivery, NewMail, OnUnknown
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
-from relay.store.queue.accept import Accepted, Arrival, Lease, named
+from relay.store.queue.arrival import Accepted, Arrival, Lease, named
 from relay.store.queue.claim import (
     BeginRequest,
     ClaimRequest,
@@ -23,6 +23,7 @@ from relay.store.queue.claim import (
     claim,
     give_up,
 )
+from relay.store.queue.handover import delivery_of
 from relay.store.queue.notify import Postmaster, notify_of
 from relay.store.queue.once import Answers, Group, Once, Outcome, Repeat, accept_groups
 from relay.store.queue.settle import (
@@ -182,6 +183,11 @@ class Spool:
         if self._taker is not None:
             self._taker.notice([notice.lane])
 
+    def _announce_all(self, answers: Answers) -> None:
+        for answer in answers:
+            if isinstance(answer, Accepted) and answer.notice is not None:
+                self.announce(answer.notice)
+
     def next_claim(self) -> int:
         self._last_claim += 1
         return self._last_claim
@@ -237,6 +243,7 @@ class Spool:
         if isinstance(result, RelayError):
             lease = next((a.lease for a in arrivals if a.lease is not None), None)
             self._note_doubt(lease.claim if lease else None, result)
+        self._announce_all(answers)
         for n, arrival in enumerate(arrivals):
             self._hand_over(arrival, answers[n] if answers else None)
 
@@ -245,7 +252,7 @@ class Spool:
             return
         lease = arrival.lease
         if lease and isinstance(answer, Accepted) and answer.epoch is not None:
-            self._taker.take(delivery_of(arrival, answer, answer.epoch), lease.place)
+            self._taker.take(handed_over(arrival, answer, answer.epoch), lease.place)
             return
         if lease:
             self._taker.cancel(lease.place)
@@ -262,7 +269,7 @@ class Spool:
             self._in_doubt.add(claim)
 
     def _accept(self, groups: Sequence[Group]) -> Script[list[Outcome]]:
-        return (yield from accept_groups(groups, self.epoch, self.now()))
+        return (yield from accept_groups(groups, self.epoch, self.now(), self._notify))
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
         return (yield from claim(requests, self.epoch))
@@ -333,36 +340,9 @@ def stale(epoch: int) -> Fenced:
     return Fenced(f"the lease of epoch {epoch} ran out")
 
 
-def delivery_of(arrival: Arrival, answer: Accepted, epoch: int) -> Delivery:
-    """Build what a claim would bring, from the mail that was just stored as leased."""
+def handed_over(arrival: Arrival, answer: Accepted, epoch: int) -> Delivery:
+    """Return what a claim would bring of a mail that was just stored as leased."""
     mail = named(arrival.mail, answer.pk)
-    return Delivery(
-        epoch=epoch,
-        pk=answer.pk,
-        id=mail.id,
-        tenant_id=mail.tenant_id,
-        account_id=mail.account_id,
-        lane=mail.lane,
-        priority=int(mail.priority),
-        sender=mail.envelope.sender,
-        pending=tuple(
-            Pending(r.n, r.address, 0, 0, r.notify, r.orcpt)
-            for r in mail.envelope.recipients
-            if r.n not in answer.barred
-        ),
-        traits=mail.traits,
-        size_bytes=len(mail.content),
-        accepted_at=mail.accepted_at,
-        ret=mail.envelope.ret,
-        envid=mail.envelope.envid,
-        expires_at=mail.expires_at,
-        max_attempts=mail.max_attempts,
-        on_unknown=mail.on_unknown,
-        batch_code=mail.batch_code,
-        metadata=mail.metadata,
-        keeps_sender=mail.keeps_sender,
-        is_prepared=mail.is_prepared,
-        is_begun=arrival.lease is not None and arrival.lease.is_begun,
-        content=mail.content,
-        ingress=mail.ingress,
-    )
+    written_to = [r for r in mail.envelope.recipients if r.n not in answer.barred]
+    is_begun = arrival.lease is not None and arrival.lease.is_begun
+    return delivery_of(mail, written_to, epoch, is_begun=is_begun)

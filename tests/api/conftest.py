@@ -20,6 +20,7 @@ from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
+from relay.ingress.guesses import Guesses
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
 from relay.store.attachments import AttachmentStore
@@ -31,6 +32,7 @@ from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.files import FileStore
 from relay.store.instance import InstanceStore
+from relay.store.login_failures import LoginFailures, Rules
 from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
@@ -105,6 +107,7 @@ def services(db: Database, spool: Spool) -> Services:
         outbox=Outbox(db),
         mailboxes=MailboxStore(db, accounts, instance),
         receipts=ReceiptStore(db),
+        guesses=Guesses(Rules(first_wait_s=0, most_names=1000), db.now, LoginFailures(db)),
         metrics=metrics,
         verifier=Verifier(PoolSettings("relay.test")),
         wake=lambda _tenant_id: None,

@@ -19,7 +19,7 @@ from relay.errors import (
 )
 from relay.ingress.accept import Door
 from relay.ingress.submission import Submission
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from tests.api.serving import MAIN_ACCOUNT, SETTINGS, Api, Message, close, open_tenant, serve
 
 Accept = Callable[[Sequence[Submission]], Awaitable[list[Accepted | Refused]]]

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from tests.scenarios.conftest import Relay, open_node
 REQUIRED = bool(os.environ.get("PILLARBOX_REQUIRE_PEERS"))
 USER = "billing"
 PASSWORD = "a secret of the relay"
+JAVAMAIL_JARS = ("/usr/share/java/javax.mail.jar", "/usr/share/java/javax.activation.jar")
 DOVECOT_PROGRAMS = Path("/usr/lib/dovecot")
 
 
@@ -81,6 +83,37 @@ def lacks_sasl() -> str | None:
     return None if found else "Cyrus SASL has no PLAIN (libsasl2-modules)"
 
 
+def lacks_django() -> str | None:
+    return None if find_spec("django") else "Django not installed"
+
+
+def lacks_phpmailer() -> str | None:
+    php = shutil.which("php")
+    if php is None:
+        return "php not installed"
+    code = "exit(stream_resolve_include_path('libphp-phpmailer/autoload.php') ? 0 : 1);"
+    found = subprocess.run([php, "-r", code], capture_output=True, check=False)
+    return "PHPMailer (libphp-phpmailer) not installed" if found.returncode else None
+
+
+def lacks_javamail() -> str | None:
+    if shutil.which("javac") is None:
+        return "no JDK installed"
+    missing = [jar for jar in JAVAMAIL_JARS if not Path(jar).exists()]
+    return f"JavaMail ({', '.join(missing)}) not installed" if missing else None
+
+
+def lacks_exim() -> str | None:
+    exim = shutil.which("exim4")
+    if exim is None:
+        return "exim4 not installed"
+    if os.geteuid() != 0:
+        return "Exim takes a configuration of one's own from root only"
+    # It starts only where there is the user that it was built for.
+    started = subprocess.run([exim, "-C", os.devnull, "-bV"], capture_output=True, check=False)
+    return "Exim has no user Debian-exim here" if started.returncode else None
+
+
 def lacks(program: str) -> str | None:
     return None if shutil.which(program) else f"{program} not installed"
 
@@ -100,6 +133,10 @@ PEERS: dict[str, Callable[[], str | None]] = {
     "dovecot": lacks_dovecot,
     "swaks": lacks_swaks,
     "nodemailer": lacks_nodemailer,
+    "django": lacks_django,
+    "phpmailer": lacks_phpmailer,
+    "javamail": lacks_javamail,
+    "exim": lacks_exim,
 }
 
 
@@ -192,3 +229,11 @@ async def doors(relay: Relay, tmp_path: Path) -> Doors:
     await relay.node.stores.credentials.save(login)
     ports = {endpoint.implicit_tls: port for endpoint, _, port in relay.node.smtp.addresses}
     return Doors(ports[False], ports[True], tmp_path / "ca.pem")
+
+
+@pytest.fixture
+async def upstream(relay: Relay) -> AsyncIterator[FakeUpstream]:
+    """Where the tenant's mail leads to."""
+    async with FakeUpstream() as server:
+        await relay.account(server)
+        yield server

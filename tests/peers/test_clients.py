@@ -14,6 +14,7 @@ import pytest
 from tests.fakes.upstream import FakeUpstream
 from tests.peers.conftest import Doors
 from tests.peers.postfix import Postfix
+from tests.peers.programs import run
 from tests.scenarios.conftest import Relay
 
 pytestmark = pytest.mark.peers("postfix")
@@ -26,17 +27,6 @@ CLIENT_S = 30
 async def way_out(relay: Relay, postfix: Postfix) -> None:
     """The tenant's account leads to Postfix, in TLS and with a login."""
     await relay.node.stores.accounts.save(postfix.account())
-
-
-async def run(*command: str) -> tuple[int, str]:
-    """Run a client; return its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    async with asyncio.timeout(CLIENT_S):
-        said, _ = await process.communicate()
-    assert process.returncode is not None
-    return process.returncode, said.decode(errors="replace")
 
 
 async def swaks(doors: Doors, *options: str, port: int | None = None) -> tuple[int, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from email import message_from_bytes, policy
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pytest
 
 from tests.fakes.upstream import FakeUpstream
 from tests.peers.conftest import Doors
-from tests.scenarios.conftest import Relay
 
 CLIENT_S = 30
 FROM = "app@acme.test"
@@ -21,13 +20,6 @@ MAIL = (
     b"Content-Type: text/plain; charset=utf-8\r\n"
     b"Content-Transfer-Encoding: 8bit\r\n\r\n.a dot\r\ngr\xc3\xbc\xc3\x9fe\r\n"
 )
-
-
-@pytest.fixture
-async def upstream(relay: Relay) -> AsyncIterator[FakeUpstream]:
-    async with FakeUpstream() as server:
-        await relay.account(server)
-        yield server
 
 
 async def run(*command: str, said: bytes, environ: Mapping[str, str] | None = None) -> None:

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 from admin_api.drafts import Desk, submission_of
 from relay.ingress.submission import Origin
 from relay.store.attachments import AttachmentView
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from tests.fakes.upstream import Received
 
 from .conftest import Relay

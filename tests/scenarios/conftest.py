@@ -11,7 +11,7 @@ from relay.config import Config, ensure_secrets
 from relay.ingress.submission import Origin, Submission
 from relay.model import Account, Ingress, Recipient, State, Tenant
 from relay.store.messages import MessageView
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from tests.fakes.imap import FakeImap
 from tests.fakes.upstream import FakeUpstream
 from tests.waiting import until

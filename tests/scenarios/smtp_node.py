@@ -14,6 +14,7 @@ from relay.crypto import Keyring, digest, hash_password
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.disk import Disk
+from relay.ingress.guesses import Guesses
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
@@ -23,6 +24,7 @@ from relay.store.attachments import AttachmentStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Query, Script
 from relay.store.directory import Directory
+from relay.store.login_failures import Rules
 from relay.store.migrate import migrate
 from relay.store.spool import Spool
 from relay.store.sqlite import SqliteDatabase, open_sqlite
@@ -152,7 +154,8 @@ async def smtp_node(
     disk = Disk(folder, min_free_disk_bytes, time.monotonic)
     files = AttachmentStore(database, keyring)
     door = Door(spool, directory, files, metrics, disk, door_settings(settings))
-    authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=first_wait_s))
+    guesses = Guesses(Rules(first_wait_s=first_wait_s), database.now)
+    authenticator = Authenticator(directory, guesses, AuthSettings(cache_s=60))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()
     ports = {endpoint: port for endpoint, _, port in listener.addresses}

@@ -24,7 +24,7 @@ from relay.model import (
 )
 from relay.store.accounts import AccountStore
 from relay.store.database import Database
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from relay.store.queue.settle import Resolution, Settlement
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore

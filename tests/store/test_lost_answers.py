@@ -60,9 +60,12 @@ async def test_a_claim_whose_answer_was_lost_is_due_again(forgetful: Forgetful) 
     assert delivery.pk == accepted.pk
 
 
-async def test_a_hand_over_whose_commit_was_not_answered_is_due_again(forgetful: Forgetful) -> None:
+@pytest.mark.parametrize("begins", [False, True])
+async def test_a_hand_over_whose_commit_was_not_answered_is_due_again(
+    forgetful: Forgetful, begins: bool
+) -> None:
     spool, database = forgetful
-    taker = RecordingTaker(takes=True)
+    taker = RecordingTaker(takes=True, begins=begins)
     spool.serve(taker)
     database.answers_to_lose = 1
     with pytest.raises(StoreUnavailable):

@@ -20,7 +20,7 @@ from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
 from relay.store.pec import Arrived, Filed, Found, record_receipt
 from relay.store.pec_waits import Look, Waits, give_up_waiting
-from relay.store.queue.accept import Accepted
+from relay.store.queue.arrival import Accepted
 from relay.store.queue.orders import Order
 from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore, Rule

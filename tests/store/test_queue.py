@@ -1,9 +1,10 @@
 import asyncio
+from typing import Any
 
 import pytest
 
 from relay.errors import Fenced, Refused
-from relay.model import Account, Priority, State, Tenant
+from relay.model import Account, OnUnknown, Priority, State, Tenant
 from relay.store import nodes
 from relay.store.database import Database, Each, Query, Script
 from relay.store.messages import MessageStore
@@ -141,6 +142,47 @@ async def test_a_handed_over_mail_is_born_leased_and_sent_without_a_claim(
     assert await spool.claim("acme/main", 10) == []
     await spool.settle(settlement(spool, taker.taken[0], State.SENT))
     assert await states(db, accepted.pk) == ["sent"]
+
+
+async def begun(db: Database, pk: str) -> list[bool]:
+    rows = await db.fetch("SELECT begun_at FROM recipients WHERE message_pk = $1 ORDER BY n", pk)
+    return [row["begun_at"] is not None for row in rows]
+
+
+async def test_a_mail_for_which_a_connection_is_ready_is_stored_as_begun(
+    spool: Spool, db: Database
+) -> None:
+    taker = RecordingTaker(takes=True, begins=True)
+    spool.serve(taker)
+    accepted = await put(spool, "a@t.test", "b@t.test")
+    assert await begun(db, accepted.pk) == [True, True]
+    assert [d.is_begun for d in taker.taken] == [True]
+    # After a crash it counts as one that may have been sent.
+    heir = new_spool(db, spool.node_id)
+    await heir.start()
+    estate = await heir.bury_dead()
+    await heir.close()
+    assert [d.pk for d in estate.in_doubt] == [accepted.pk]
+
+
+@pytest.mark.parametrize("what", [{"on_unknown": OnUnknown.REPORT}, {"is_prepared": False}])
+async def test_a_mail_that_must_not_go_out_twice_or_is_not_complete_is_not_stored_as_begun(
+    spool: Spool, db: Database, what: dict[str, Any]
+) -> None:
+    taker = RecordingTaker(takes=True, begins=True)
+    spool.serve(taker)
+    accepted = await put(spool, **what)
+    assert await begun(db, accepted.pk) == [False]
+    assert [d.is_begun for d in taker.taken] == [False]
+
+
+async def test_a_mail_that_is_given_back_is_not_begun_any_more(spool: Spool, db: Database) -> None:
+    taker = RecordingTaker(takes=True, begins=True)
+    spool.serve(taker)
+    accepted = await put(spool)
+    await spool.settle(Release(taker.taken[0], spool.now()))
+    assert await states(db, accepted.pk) == ["queued"]
+    assert await begun(db, accepted.pk) == [False]
 
 
 async def test_a_mail_for_later_is_not_handed_over_but_promoted(spool: Spool, db: Database) -> None:

@@ -5,26 +5,28 @@ begun to send it, and is refused as `already sent` afterwards. A mail may be bor
 that took it (`hand_over`), which then sends it without reading it back.
 
 A mail of which no recipient may be written to is refused as `suppressed`; where that is true of
-some, they fail with an event and the others get it.
+some, they fail with an event, their sender is notified as of any failure, and the others get it.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from relay.errors import OverQuota, Refused
-from relay.model import NewAttachment, NewMail, State
-from relay.store import contents, limits
+from relay.model import NewMail, State
+from relay.store import limits
 from relay.store.contents import DROP_PARTS
-from relay.store.database import Each, Query, Row, Script, Value
+from relay.store.database import Each, Query, Row, Script
+from relay.store.queue.arrival import Accepted, Arrival, named
 from relay.store.queue.gates import Gate, read_gates
+from relay.store.queue.insert import insert
+from relay.store.queue.settle import Notice, Notify, notify_nobody
 from relay.store.queue.suppressed import (
     REASON,
     Barred,
     Suppressed,
     barred_of,
-    fail,
+    end,
     read_suppressed,
 )
 
@@ -41,70 +43,6 @@ DROP_RECIPIENTS = "DELETE FROM recipients WHERE message_pk = $1"
 DROP_CONTENT = "DELETE FROM contents WHERE message_pk = $1"
 DROP_ATTACHMENTS = "DELETE FROM attachments WHERE message_pk = $1"
 DROP_MESSAGE = "DELETE FROM messages WHERE pk = $1"
-
-INSERT_MESSAGE = """
-INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envid, has_8bit,
-    has_utf8_headers,
-    longest_line, size_bytes, ingress, message_id, batch_code, metadata, record, is_pec,
-    on_unknown, max_attempts,
-    deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender,
-    is_prepared, late_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23,
-    $24, $25, $26, $27, $28, $29)
-"""
-INSERT_RECIPIENT = """
-INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
-    owner, claim, begun_at, attempts,
-    unknowns)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)
-"""
-INSERT_ATTACHMENT = """
-INSERT INTO attachments (message_pk, n, mode, source, auth, filename, mime_type, disposition,
-    content_id, md5, from_end_bytes, state, got, size_bytes, sha256)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
-"""
-INSERT_EVENT = """
-INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report) VALUES ($1, $2, $3, $4, $5,
-    $6, 'none')
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A mail is to be born leased to this node under the number `claim`, and begun already where
-    it is offered as soon as it is stored. `place` is what the dispatcher keeps for it.
-    """
-
-    claim: int
-    place: object = None
-    is_begun: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A mail to store."""
-
-    mail: NewMail
-    lease: Lease | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """What became of it. `pk` is the earlier mail's where that was replaced; `epoch` is the lease
-    it was born under; `barred` are the places of the recipients that are not written to.
-    """
-
-    pk: str
-    replaced: bool = False
-    state: State = State.QUEUED
-    epoch: int | None = None
-    held_at: float | None = None
-    barred: frozenset[int] = frozenset()
-
-    @property
-    def handed_over(self) -> bool:
-        return self.epoch is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +89,12 @@ class Desk:
     stored: dict[Key, tuple[Arrival, Accepted]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
 
+    @property
+    def barred(self) -> list[Barred]:
+        """The recipients of what is stored that are not written to."""
+        stored = self.stored.values()
+        return [Barred(a.mail, answer.barred) for a, answer in stored if answer.barred]
+
     def judge(self, arrival: Arrival) -> Accepted | Refused:
         try:
             return self._store(arrival)
@@ -183,18 +127,22 @@ class Desk:
         return answer
 
 
-def named(mail: NewMail, pk: str) -> NewMail:
-    """Return a mail under the pk that it is stored as; its own is in its Received and in other
-    fields of ours.
-    """
-    if pk == mail.pk:
-        return mail
-    content = mail.content.replace(mail.pk.encode(), pk.encode())
-    message_id = mail.message_id and mail.message_id.replace(mail.pk, pk)
-    return replace(mail, pk=pk, content=content, message_id=message_id)
+def told(
+    answers: Sequence[Accepted | Refused], notices: Sequence[Notice]
+) -> list[Accepted | Refused]:
+    """Put each notice into the answer of the mail that it is about."""
+    by_pk = {notice.about: notice for notice in notices}
+    return [
+        replace(answer, notice=by_pk.pop(answer.pk, None))
+        if isinstance(answer, Accepted)
+        else answer
+        for answer in answers
+    ]
 
 
-def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[Accepted | Refused]]:
+def accept(
+    arrivals: Sequence[Arrival], epoch: int, now: float, notify: Notify = notify_nobody
+) -> Script[list[Accepted | Refused]]:
     """Store all that may be stored; one answer for each arrival, in order."""
     gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
     rooms = yield from read_rooms(gates, now)
@@ -206,6 +154,8 @@ def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[A
     answers = [desk.judge(arrival) for arrival in arrivals]
     yield from remove(desk.replaced)
     yield from insert(list(desk.stored.values()))
+    if desk.barred:
+        answers = told(answers, (yield from end(desk.barred, gates, notify)))
     for tenant_id, room in rooms.items():
         if room.taken:
             yield from limits.count_given(tenant_id, room.taken, now)
@@ -274,111 +224,3 @@ def remove(pks: Sequence[str]) -> Script[None]:
     for sql in (DROP_RECIPIENTS, DROP_ATTACHMENTS, DROP_CONTENT, DROP_PARTS, DROP_MESSAGE):
         if keys:
             yield Each(sql, keys)
-
-
-def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
-    if not stored:
-        return
-    yield Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored])
-    yield from contents.insert([(answer.pk, a.mail.content) for a, answer in stored])
-    yield Each(
-        INSERT_RECIPIENT,
-        [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
-    )
-    yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
-    yield from fail([Barred(x.pk, a.mail, x.barred) for a, x in stored if x.barred])
-    files = [(answer.pk, file) for a, answer in stored for file in a.mail.attachments]
-    if files:
-        yield Each(INSERT_ATTACHMENT, [attachment_row(pk, file) for pk, file in files])
-
-
-def message_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
-    envelope, traits = mail.envelope, mail.traits
-    return (
-        answer.pk,
-        mail.tenant_id,
-        mail.id,
-        mail.account_id,
-        int(mail.priority),
-        envelope.sender,
-        envelope.ret,
-        envelope.envid,
-        traits.has_8bit,
-        traits.has_utf8_headers,
-        traits.longest_line,
-        len(mail.content),
-        mail.ingress.value,
-        mail.message_id,
-        mail.batch_code,
-        mail.metadata,
-        mail.record,
-        mail.is_pec,
-        mail.on_unknown.value,
-        mail.max_attempts,
-        mail.due_at,
-        mail.expires_at,
-        mail.accepted_at,
-        mail.accepted_at,
-        len(envelope.recipients),
-        answer.held_at,
-        mail.keeps_sender,
-        mail.is_prepared,
-        mail.late_at,
-    )
-
-
-def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]]:
-    mail, lease = arrival.mail, arrival.lease if answer.handed_over else None
-    claim = lease.claim if lease else None
-    begun_at = mail.accepted_at if lease and lease.is_begun else None
-    due_at = mail.due_at if mail.due_at is not None else mail.accepted_at
-    return [
-        (
-            answer.pk,
-            recipient.n,
-            recipient.address,
-            recipient.notify,
-            recipient.orcpt,
-            answer.state.value,
-            mail.lane,
-            int(mail.priority),
-            due_at,
-            answer.epoch,
-            claim,
-            begun_at,
-        )
-        for recipient in mail.envelope.recipients
-    ]
-
-
-def attachment_row(pk: str, file: NewAttachment) -> tuple[Value, ...]:
-    is_there = file.source is None
-    return (
-        pk,
-        file.n,
-        file.mode.value,
-        file.source,
-        file.auth,
-        file.filename,
-        file.mime_type,
-        file.disposition,
-        file.content_id,
-        file.md5,
-        file.from_end_bytes,
-        "inserted" if is_there else "waiting",
-        "given" if is_there else None,
-        file.size_bytes,
-        file.sha256,
-    )
-
-
-def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
-    kind = "replaced" if answer.replaced else "accepted"
-    data: dict[str, object] = {
-        "ingress": mail.ingress.value,
-        "recipients": len(mail.envelope.recipients),
-    }
-    if mail.repairs:
-        data["repairs"] = mail.repairs
-    seq = int(mail.accepted_at * 1e6)
-    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, json.dumps(data)
