@@ -1,18 +1,23 @@
 """What a node counts, in the names of the contract, for Prometheus.
 
-Counting is cheap enough for every mail: the child of a metric for one set of labels is looked up
-once and kept. What only the database knows (the queue) is set by whoever asked it. Labels are
-tenants, accounts and small fixed sets, never addresses. The registry belongs to the object, so
+Counting is cheap enough for every mail: counters and histograms are numbers in a dictionary, of
+which the library makes its samples when it is asked. What only the database knows (the queue) is
+set by whoever asked it. Labels are tenants, accounts and small fixed sets, never addresses. The registry belongs to the object, so
 several nodes can live in one process.
 
 Accounts are unique per tenant only; so every metric by account has the tenant as a label beside it.
 """
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import TypeVar
 
 import prometheus_client
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from relay.model import Ingress, Priority, State
 
@@ -23,9 +28,6 @@ _LATENCY_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 60, 300, 1800, 7200, 
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 _WAITING = (State.QUEUED, State.DEFERRED, State.SUSPENDED, State.SENDING)
 _GENRO_LABELS = ("tenant_id", "tenant_name", "account_id", "account_name")
-
-# Each counter and histogram would otherwise bring a `_created` series that nobody reads.
-prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call] # it has no types
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +40,64 @@ class Described:
     doc: str
 
 
-class _Counts:
-    """A counter by labels that keeps its children: the library checks labels at each look-up."""
+Labels = tuple[str, ...]
+C = TypeVar("C", bound=Collector)
 
-    __slots__ = ("_children", "_counter")
 
-    def __init__(self, counter: Counter) -> None:
-        self._counter = counter
-        self._children: dict[tuple[str, ...], Counter] = {}
+class _Counts(Collector):
+    """A counter by labels."""
+
+    def __init__(self, name: str, doc: str, labels: Labels) -> None:
+        self._name = name
+        self._doc = doc
+        self._labels = labels
+        self._values: dict[Labels, float] = {} if labels else {(): 0}
 
     def add(self, *labels: str, count: float = 1) -> None:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._counter.labels(*labels)
-        child.inc(count)
+        self._values[labels] = self._values.get(labels, 0) + count
+
+    def collect(self) -> Iterator[Metric]:
+        family = CounterMetricFamily(self._name, self._doc, labels=self._labels)
+        for labels, value in self._values.items():
+            family.add_metric(labels, value)
+        yield family
 
 
-class _Times:
-    """A histogram by labels whose children are kept."""
+@dataclass(slots=True)
+class _Seen:
+    """What a histogram saw of one set of labels; `counts` is by bucket, the last for all above."""
 
-    __slots__ = ("_children", "_histogram")
+    counts: list[int]
+    total: float = 0.0
 
-    def __init__(self, histogram: Histogram) -> None:
-        self._histogram = histogram
-        self._children: dict[tuple[str, ...], Histogram] = {}
+
+class _Times(Collector):
+    """A histogram by labels, mostly of seconds."""
+
+    def __init__(self, name: str, doc: str, buckets: Sequence[float], labels: Labels) -> None:
+        self._name = name
+        self._doc = doc
+        self._buckets = buckets
+        self._labels = labels
+        self._bounds = [*(str(float(bound)) for bound in buckets), "+Inf"]
+        self._seen: dict[Labels, _Seen] = {} if labels else {(): self._nothing()}
+
+    def _nothing(self) -> _Seen:
+        return _Seen([0] * (len(self._buckets) + 1))
 
     def observe(self, *labels: str, value: float) -> None:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._histogram.labels(*labels)
-        child.observe(value)
+        seen = self._seen.get(labels)
+        if seen is None:
+            seen = self._seen[labels] = self._nothing()
+        seen.counts[bisect_left(self._buckets, value)] += 1
+        seen.total += value
+
+    def collect(self) -> Iterator[Metric]:
+        family = HistogramMetricFamily(self._name, self._doc, labels=self._labels)
+        for labels, seen in self._seen.items():
+            below = zip(self._bounds, accumulate(seen.counts), strict=True)
+            family.add_metric(labels, list(below), seen.total)
+        yield family
 
 
 class _Genro:
@@ -75,7 +105,9 @@ class _Genro:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, doc: str) -> _Counts:
-            return _Counts(Counter(name, doc, _GENRO_LABELS, registry=registry))
+            counts = _Counts(name, doc, _GENRO_LABELS)
+            registry.register(counts)
+            return counts
 
         self.sent = counter("gmp_sent_total", "Recipients whose mail was sent")
         self.errors = counter("gmp_errors_total", "Recipients whose mail failed")
@@ -132,9 +164,7 @@ class Metrics:
             "Mails of which something was put right, by login",
             ("tenant", "credential", "repair"),
         )
-        self._auth_failures = Counter(
-            "pillarbox_auth_failures_total", "Failed logins", registry=self._registry
-        )
+        self._auth_failures = self._counts("auth_failures_total", "Failed logins", ())
 
     def _declare_counters_of_what_comes_back(self) -> None:
         by_account = ("tenant", "account")
@@ -168,14 +198,14 @@ class Metrics:
         self._accept_s = self._times(
             "accept_seconds", "From the last byte of a mail to its reply", _ACCEPT_S, ("ingress",)
         )
-        self._latency_s = self._histogram(
+        self._latency_s = self._times(
             "delivery_latency_seconds", "From acceptance, or when it was due, to sent", _LATENCY_S
         )
-        self._fetch_s = self._histogram(
+        self._fetch_s = self._times(
             "attachment_fetch_seconds", "Time to fetch one file from its source", _ATTEMPT_S
         )
-        self._commit_s = self._histogram("commit_seconds", "Time of one commit", _COMMIT_S)
-        self._commit_batch = self._histogram(
+        self._commit_s = self._times("commit_seconds", "Time of one commit", _COMMIT_S)
+        self._commit_batch = self._times(
             "commit_batch_size", "Requests served by one commit", _BATCH
         )
 
@@ -189,21 +219,19 @@ class Metrics:
             "pool_connections", "Upstream connections", ("tenant", "account", "state")
         )
 
-    def _counts(self, name: str, doc: str, labels: tuple[str, ...]) -> _Counts:
-        self._labels[f"pillarbox_{name}"] = labels
-        return _Counts(Counter(f"pillarbox_{name}", doc, labels, registry=self._registry))
-
-    def _histogram(
-        self, name: str, doc: str, buckets: tuple[float, ...], labels: tuple[str, ...] = ()
-    ) -> Histogram:
-        full_name = f"pillarbox_{name}"
-        self._labels[full_name] = labels
-        return Histogram(full_name, doc, labels, buckets=buckets, registry=self._registry)
+    def _counts(self, name: str, doc: str, labels: Labels) -> _Counts:
+        return self._added(_Counts(f"pillarbox_{name}", doc, labels), f"pillarbox_{name}", labels)
 
     def _times(
-        self, name: str, doc: str, buckets: tuple[float, ...], labels: tuple[str, ...]
+        self, name: str, doc: str, buckets: tuple[float, ...], labels: Labels = ()
     ) -> _Times:
-        return _Times(self._histogram(name, doc, buckets, labels))
+        times = _Times(f"pillarbox_{name}", doc, buckets, labels)
+        return self._added(times, f"pillarbox_{name}", labels)
+
+    def _added(self, collector: C, name: str, labels: Labels) -> C:
+        self._labels[name] = labels
+        self._registry.register(collector)
+        return collector
 
     def _gauge(self, name: str, doc: str, labels: tuple[str, ...] = ()) -> Gauge:
         self._labels[f"pillarbox_{name}"] = labels
@@ -216,7 +244,7 @@ class Metrics:
     def sent(self, tenant: str, account: str, *, latency_s: float) -> None:
         """Count a recipient; `latency_s` counts from when its mail was accepted or due."""
         self._sent.add(tenant, account)
-        self._latency_s.observe(latency_s)
+        self._latency_s.observe(value=latency_s)
         if self._genro:
             self._genro.add(self._genro.sent, tenant, account)
 
@@ -248,11 +276,11 @@ class Metrics:
         self._attempt_s.observe(tenant, account, value=duration_s)
 
     def commit(self, duration_s: float, batch_size: int) -> None:
-        self._commit_s.observe(duration_s)
-        self._commit_batch.observe(batch_size)
+        self._commit_s.observe(value=duration_s)
+        self._commit_batch.observe(value=batch_size)
 
     def attachment_fetched(self, duration_s: float) -> None:
-        self._fetch_s.observe(duration_s)
+        self._fetch_s.observe(value=duration_s)
 
     def cache_asked(self, tier: str, is_hit: bool) -> None:
         (self._cache_hits if is_hit else self._cache_misses).add(tier)
@@ -262,7 +290,7 @@ class Metrics:
             self._repairs.add(tenant, credential, repair)
 
     def auth_failed(self) -> None:
-        self._auth_failures.inc()
+        self._auth_failures.add()
 
     def sender_notified(self, tenant: str) -> None:
         self._notified.add(tenant)
