@@ -2,8 +2,8 @@
 
 Counting is cheap enough for every mail: counters and histograms are numbers in a dictionary, of
 which the library makes its samples when it is asked. What only the database knows (the queue) is
-set by whoever asked it. Labels are tenants, accounts and small fixed sets, never addresses. The registry belongs to the object, so
-several nodes can live in one process.
+set by whoever asked it. Labels are tenants, accounts and small fixed sets, never addresses. The
+registry belongs to the object, so several nodes can live in one process.
 
 Accounts are unique per tenant only; so every metric by account has the tenant as a label beside it.
 """
