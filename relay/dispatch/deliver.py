@@ -159,9 +159,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     """
     traits = delivery.traits
     check_size(content, offered)
-    utf8 = traits.has_utf8_headers or any(
-        needs_smtputf8(a) for a in (delivery.sender, *(p.address for p in delivery.pending))
-    )
+    addresses = delivery.sender, *[p.address for p in delivery.pending]
+    utf8 = traits.has_utf8_headers or needs_smtputf8("".join(addresses))
     if utf8 and not offered.smtputf8:
         raise ContentRefused("the upstream does not offer SMTPUTF8", code=550, enhanced="5.6.7")
     body_8bit = traits.has_8bit

@@ -260,7 +260,7 @@ class Dispatcher:
         return self._ways.known(next(iter(outlet.lanes))).weight
 
     async def _carry(self, outlet: Outlet, delivery: Delivery) -> None:
-        if outlet.is_low:
+        if self._due and outlet.is_low:
             self._want_more(outlet)
         try:
             if self._is_over(delivery):

@@ -65,7 +65,8 @@ class Outlet:
 
     @property
     def is_low(self) -> bool:
-        return self.waiting < self._target // 2 or self._target == 1
+        target = self._target
+        return len(self._waiting) < target // 2 or target == 1
 
     def is_open(self, now: float) -> bool:
         return not self.health.rests(now) and now >= self.full_until

@@ -21,6 +21,7 @@ LINE_BYTES = 8 * 1024
 REPLY_BYTES = 32 * 1024
 REPLY_LINES = 100
 TEXT_LENGTH = 1_000
+KNOWN_BYTES = 1_024
 
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
@@ -54,7 +55,14 @@ class ReplyParser:
         return not self._buffer and not self._lines
 
     def feed(self, data: bytes) -> Iterator[Reply]:
-        """Yield each reply that is complete; raise ProtocolError at the place where sense ends."""
+        """Return each reply that is complete; raise ProtocolError at the place where sense ends."""
+        if self.is_empty and len(data) <= KNOWN_BYTES and data.count(b"\n") > 1:
+            whole = _whole(data)
+            if whole is not None:
+                return iter(whole)
+        return self._read(data)
+
+    def _read(self, data: bytes) -> Iterator[Reply]:
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
@@ -92,6 +100,17 @@ class ReplyParser:
 
 
 # An upstream says the same to each mail, but for the last word.
+@lru_cache(maxsize=64)
+def _whole(data: bytes) -> tuple[Reply, ...] | None:
+    """Read what came in one piece; None where that is not all of its replies, or makes no sense."""
+    parser = ReplyParser()
+    try:
+        replies = tuple(parser._read(data))
+    except ProtocolError:
+        return None
+    return replies if parser.is_empty else None
+
+
 @lru_cache(maxsize=64)
 def _reply(code: int, words: bytes) -> Reply:
     text = _text(words)

@@ -93,8 +93,8 @@ def folded(address: str) -> str:
         return address.strip().lower()
 
 
-def needs_smtputf8(address: str) -> bool:
-    return not address.isascii()
+def needs_smtputf8(addresses: str) -> bool:
+    return not addresses.isascii()
 
 
 def sender_allowed(address: str, patterns: Sequence[str]) -> bool:

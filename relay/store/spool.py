@@ -83,8 +83,12 @@ class Spool:
         postmaster: Postmaster | None = None,
         on_notice: Callable[[Notice], None] = lambda _notice: None,
     ) -> None:
-        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued."""
+        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued.
+
+        `now()` is the store's time (Unix seconds).
+        """
         self.database = database
+        self.now = database.now
         self.postmaster = postmaster
         self._on_notice = on_notice
         self.epoch = 0
@@ -109,10 +113,6 @@ class Spool:
         self._accepts: Channel[Group, Answers | Repeat] = incoming.channel(
             self._accept, told=self._stored, most=200
         )
-
-    def now(self) -> float:
-        """Return the store's time (Unix seconds)."""
-        return self.database.now()
 
     def serve(self, taker: Taker[Any]) -> None:
         """Name the dispatcher that takes what can be sent at once."""

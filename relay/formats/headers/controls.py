@@ -46,7 +46,7 @@ _NONE = Controls()
 
 def controls(head: Head, now: float) -> Controls:
     """Read the control fields of a head. Raises Refused with a text that names the field."""
-    if not any(field.name.startswith(b"x-pillarbox-") for field in head.fields):
+    if not head.has_ours:
         return _NONE
     return Controls(
         id=_asked_id(head),

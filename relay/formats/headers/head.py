@@ -7,7 +7,7 @@ is refused.
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
@@ -35,10 +35,16 @@ class Field(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The fields of a header block. Names in any case; values unfolded and decoded."""
+    """The fields of a header block. Names are asked for in any case, and kept in lower case;
+    values are unfolded and decoded.
+    """
 
     block: bytes
     fields: tuple[Field, ...]
+    names: frozenset[bytes] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", frozenset([field.name for field in self.fields]))
 
     @property
     def size_bytes(self) -> int:
@@ -47,9 +53,10 @@ class Head:
 
     def first(self, name: str) -> str | None:
         wanted = name.lower().encode()
-        for field in self.fields:
-            if field.name == wanted:
-                return self.value(field)
+        if wanted in self.names:
+            for field in self.fields:
+                if field.name == wanted:
+                    return self.value(field)
         return None
 
     def all(self, name: str) -> list[str]:
@@ -57,12 +64,16 @@ class Head:
         return [self.value(field) for field in self.fields if field.name == wanted]
 
     def has(self, name: str) -> bool:
-        wanted = name.lower().encode()
-        return any(field.name == wanted for field in self.fields)
+        return name.lower().encode() in self.names
 
     def count(self, name: str) -> int:
         wanted = name.lower().encode()
-        return sum(field.name == wanted for field in self.fields)
+        return [field.name for field in self.fields].count(wanted) if wanted in self.names else 0
+
+    @property
+    def has_ours(self) -> bool:
+        """Say whether there are X-Pillarbox-* fields."""
+        return any(name.startswith(_OURS) for name in self.names)
 
     def value(self, field: Field) -> str:
         raw = self.block[field.start : field.end].partition(b":")[2]
@@ -114,8 +125,8 @@ def without(
     view = memoryview(content)
     pieces: list[bytes | memoryview] = [prepend]
     at = 0
-    for field in gone:
-        pieces.append(view[at : field.start])
-        at = field.end
+    for each in gone:
+        pieces.append(view[at : each.start])
+        at = each.end
     pieces.append(view[at:])
     return b"".join(pieces)

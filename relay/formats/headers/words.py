@@ -27,10 +27,8 @@ class Summary:
     """What a listing shows of a mail: decoded, printable, cut; "" for what is absent."""
 
     sender: str
-    to: str
     cc: str
     subject: str
-    message_id: str
 
 
 def decode_words(text: str) -> str:
@@ -44,10 +42,8 @@ def decode_words(text: str) -> str:
 def display(head: Head) -> Summary:
     return Summary(
         sender=_shown(head, "from"),
-        to=_shown(head, "to"),
         cc=_shown(head, "cc"),
         subject=_shown(head, "subject"),
-        message_id=_shown(head, "message-id"),
     )
 
 
