@@ -10,10 +10,11 @@ import asyncio
 from dataclasses import dataclass
 
 from relay.errors import Refused
-from relay.formats.headers import crlf, unstuff
+from relay.formats.headers import making_crlf, unstuffing
 from relay.ingress.smtp.inbox import Inbox
 from relay.ingress.smtp.receiving import Share, full
 from relay.ingress.smtp.replies import Hangup
+from relay.turns import in_turns
 
 FINAL_DOT = b"\r\n.\r\n"
 FLOOD = 4
@@ -81,13 +82,14 @@ class Plain:
     is_repaired: bool = False
 
 
-def plain(content: bytes, *, repair_line_ends: bool) -> Plain:
+async def plain(content: bytes, *, repair_line_ends: bool) -> Plain:
     """Return the mail itself: dots taken off, and bare LF made CRLF where that is asked."""
     if not repair_line_ends:
-        return Plain(unstuff(content))
+        return Plain(await in_turns(unstuffing(content)))
     # First the lines, then their dots: who ends lines with LF stuffs dots behind LF.
-    repaired = crlf(content)
-    return Plain(unstuff(repaired), is_repaired=len(repaired) != len(content))
+    repaired = await in_turns(making_crlf(content))
+    whole = await in_turns(unstuffing(repaired))
+    return Plain(whole, is_repaired=len(repaired) != len(content))
 
 
 def too_large() -> Refused:
