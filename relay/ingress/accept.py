@@ -21,7 +21,7 @@ from relay.formats.headers import (
     assessing,
     controls,
     date_of,
-    outgoing,
+    making_outgoing,
     received,
     scan,
 )
@@ -261,7 +261,7 @@ class Door:
         if message_id is None:
             message_id = f"<{pk}@{self._settings.host_name}>"
         added = self._added(submission, head, pk, now)
-        content = outgoing(submission.content, head, prepend=added)
+        content = await in_turns(making_outgoing(submission.content, head, prepend=added))
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(

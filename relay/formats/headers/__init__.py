@@ -6,7 +6,7 @@ to read. controls: what X-Pillarbox-* asks of us.
 """
 
 from relay.formats.headers.controls import Controls, controls
-from relay.formats.headers.head import Head, outgoing, scan, without
+from relay.formats.headers.head import Head, making_outgoing, outgoing, scan, without
 from relay.formats.headers.lines import (
     assess,
     assessing,
@@ -35,6 +35,7 @@ __all__ = [
     "dot_stuff",
     "dot_stuffing",
     "making_crlf",
+    "making_outgoing",
     "outgoing",
     "received",
     "scan",

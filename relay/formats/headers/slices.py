@@ -1,11 +1,12 @@
-"""Searches of large mail in slices, as generators: each `yield` is a moment to let others go on.
+"""Large mail searched and copied in slices, by generators: each `yield` is a moment to let others
+go on.
 
-A search of a slice takes a fraction of a millisecond, whatever is in it. What is no longer than a
-slice is searched at once, without a yield.
+A slice takes a fraction of a millisecond, whatever is in it; a copy costs as much as a search, as
+its memory is new. What is no longer than a slice is done at once, without a yield.
 """
 
 import io
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -55,16 +56,29 @@ def replacing(content: bytes, old: bytes, new: bytes) -> Steps[bytes]:
         return content
     # A buffer that grows in place: joining a list would hold everything twice.
     replaced = io.BytesIO()
-    with memoryview(content) as view:
-        for start in range(0, at, SLICE_BYTES):
-            replaced.write(view[start : min(start + SLICE_BYTES, at)])
-            yield
+    yield from _writing(replaced, memoryview(content)[:at])
     while at < len(content):
         end = _cut(content, at + SLICE_BYTES, old)
         replaced.write(content[at:end].replace(old, new))
         at = end
         yield
     return replaced.getvalue()
+
+
+def joining(pieces: Sequence[bytes | memoryview]) -> Steps[bytes]:
+    """Join as `b"".join(pieces)` does."""
+    if sum(map(len, pieces)) <= SLICE_BYTES:
+        return b"".join(pieces)
+    joined = io.BytesIO()
+    for piece in pieces:
+        yield from _writing(joined, memoryview(piece))
+    return joined.getvalue()
+
+
+def _writing(buffer: io.BytesIO, view: memoryview) -> Steps[None]:
+    for at in range(0, len(view), SLICE_BYTES):
+        buffer.write(view[at : at + SLICE_BYTES])
+        yield
 
 
 def _cut(content: bytes, at: int, whole: bytes) -> int:
