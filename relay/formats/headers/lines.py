@@ -15,7 +15,7 @@ from relay.model import ContentTraits
 
 LINE_MAX_OCTETS = 998  # RFC 5322 §2.1.1, without the CRLF
 _SMALL_BYTES = 16_384
-_REST_AFTER_BYTES = 524_288
+_REST_AFTER_BYTES = 262_144
 
 
 def assess(content: bytes) -> ContentTraits:

@@ -12,7 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 Steps = Generator[None, None, T]
 
-SLICE_BYTES = 262_144
+SLICE_BYTES = 131_072
 
 
 def at_once(steps: Steps[T]) -> T:
