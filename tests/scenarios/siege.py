@@ -7,7 +7,7 @@ have left, no descriptor is left of them.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ LONGEST_WAIT_S = 10.0
 LOOK_EVERY_S = 0.05
 # Connections that the upstream pool and the watchman keep.
 KEPT_DESCRIPTORS = 5
+NO_SETTINGS: Mapping[str, str] = {}
 
 
 class Watchman:
@@ -75,7 +76,7 @@ class Siege:
 
 @asynccontextmanager
 async def besieged(
-    folder: Path, *, budget_bytes: int = 20 * MEGABYTE, **settings: str
+    folder: Path, settings: Mapping[str, str] = NO_SETTINGS, budget_bytes: int = 20 * MEGABYTE
 ) -> AsyncIterator[Siege]:
     """Attack inside the block; at its end it is checked that nobody else has suffered.
 
@@ -83,11 +84,11 @@ async def besieged(
     of unread octets for each of the ten connections of one address, and what Python itself takes
     for replies, log lines and mails of a few bytes, doubled.
     """
-    settings = {"PILLARBOX_SMTP_PROXY_NETWORKS": f"{BALANCER_IP}/32", **settings}
+    proxies = {"PILLARBOX_SMTP_PROXY_NETWORKS": f"{BALANCER_IP}/32"}
     url = f"sqlite:{folder / 'pillarbox.db'}"
     async with (
         FakeUpstream(keeps_content=False) as upstream,
-        ServeProcess(folder / "home", url, **settings) as serve,
+        ServeProcess(folder / "home", url, **proxies, **settings) as serve,
     ):
         siege = Siege(serve, await prepare(serve, upstream), budget_bytes)
         async with Neighbour(siege.victim) as neighbour:

@@ -31,7 +31,7 @@ async def test_slow_clients_of_every_kind_are_thrown_out(tmp_path: Path) -> None
         "PILLARBOX_SMTP_SESSION_TIMEOUT_S": "4",
         "PILLARBOX_SMTP_MIN_RATE_GRACE_S": "1",
     }
-    async with besieged(tmp_path, **limits) as siege, asyncio.timeout(20):
+    async with besieged(tmp_path, limits) as siege, asyncio.timeout(20):
         toll = await slow_clients(siege.victim, pause_s=0.5)
     assert toll.ends == {"421 4.7.0 That took too long": 8}
 
@@ -47,7 +47,7 @@ async def test_300_idle_connections_of_one_address_take_its_ten_places(tmp_path:
 async def test_200_mb_without_a_line_end_are_cut_short(tmp_path: Path, attack: Attack) -> None:
     limits = {"PILLARBOX_MAX_MESSAGE_BYTES": str(4 * MEGABYTE)}
     budget_bytes = (20 + 4 * MAIL_IN_MEMORY) * MEGABYTE
-    async with besieged(tmp_path, budget_bytes=budget_bytes, **limits) as siege:
+    async with besieged(tmp_path, limits, budget_bytes) as siege:
         toll = await attack(siege.victim)
         # "" where the kernel drops the reply, because the client had more to say.
         assert toll.codes() <= {"421 4.7.0", ""}
@@ -57,7 +57,7 @@ async def test_200_mb_without_a_line_end_are_cut_short(tmp_path: Path, attack: A
 async def test_31_mib_of_line_ends_are_a_mail_like_any_other(tmp_path: Path) -> None:
     limits = {"PILLARBOX_MAX_MESSAGE_BYTES": str(32 * 1024 * 1024)}
     budget_bytes = (20 + 32 * MAIL_IN_MEMORY) * MEGABYTE
-    async with besieged(tmp_path, budget_bytes=budget_bytes, **limits) as siege:
+    async with besieged(tmp_path, limits, budget_bytes) as siege:
         toll = await line_ends(siege.victim)
         assert toll.codes() == {"250 2.0.0"}
 
