@@ -24,6 +24,7 @@ from tests.waiting import until
 # Only a real stall is caught: the machine may be busy. What it takes at best, bench.door shows.
 LONGEST_STALL_S = 3.0
 LONGEST_WAIT_S = 10.0
+LONGEST_ATTACK_S = 40.0
 LOOK_EVERY_S = 0.05
 # Connections that the upstream pool and the watchman keep.
 KEPT_DESCRIPTORS = 5
@@ -104,7 +105,8 @@ async def unharmed(siege: Siege) -> AsyncIterator[None]:
     base_bytes, base_descriptors = resident_bytes(pid), descriptors(pid)
     forget_peak(pid)
     async with Neighbour(siege.victim) as neighbour, Watchman(siege.serve) as watchman:
-        yield
+        async with asyncio.timeout(LONGEST_ATTACK_S):
+            yield
         await until(lambda: has_sent(neighbour, 3))
     assert neighbour.refusals == []
     assert max(neighbour.waits_s) < LONGEST_WAIT_S
