@@ -180,7 +180,9 @@ async def caller_of(route: Route, request: Request, services: Services) -> Calle
 
 def socket_of(request: Request) -> socket.socket | None:
     transport = request.transport
-    found: socket.socket | None = transport and transport.get_extra_info("socket")
+    if transport is None:
+        return None
+    found: socket.socket | None = transport.get_extra_info("socket")
     return found
 
 

@@ -49,7 +49,7 @@ class StrictHttp(Http):
             raise BadRequest("The request can be read in two ways")
 
     async def read(self) -> bytes | None:
-        # Sanic says so of a body in chunks, whatever its types say.
+        # A text for a body in chunks, though Sanic's types know no text.
         if str(self.request_body) == "chunked" and self.request_bytes_left == 0:
             await self._check_chunk()
         return await super().read()
