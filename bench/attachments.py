@@ -27,6 +27,7 @@ from bench.pillarbox import ACCOUNT, TENANT, Pillarbox
 from bench.relays import Relay, pillarbox
 from bench.rest import Calls, post
 from relay.formats.insertion import encoded_size
+from tests.vitals import forget_peak, peak_bytes, resident_bytes
 
 MAILS = (1, 20)
 CHUNK = bytes(range(256)) * 256
@@ -78,24 +79,19 @@ def body(run: int, mails: int, number: int, port: int) -> bytes:
     return json.dumps({"messages": [message]}).encode()
 
 
-def memory_mb(pid: int, name: str) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name)) / 1e6
-
-
 async def measure(
     relay: Relay, process: Pillarbox, run: int, mails: int, options: argparse.Namespace
 ) -> Run:
     source = Source(options.size)
     server = await source.start()
-    idle_mb = memory_mb(process.pid, "VmRSS")
-    Path(f"/proc/{process.pid}/clear_refs").write_text("5")  # resets VmHWM (proc(5))
+    idle_mb = resident_bytes(process.pid) / 1e6
+    forget_peak(process.pid)
     expected = relay.sink.mails + mails
     began_at = time.monotonic()
     await post(process, Calls(iter(body(run, mails, n, source.port) for n in range(mails))))
     ended_at = await relay.sink.wait_for(expected)
     server.close()
-    peak_mb = memory_mb(process.pid, "VmHWM")
+    peak_mb = peak_bytes(process.pid) / 1e6
     over_idle = (peak_mb - idle_mb) / (encoded_size(options.size) / 1e6)
     return Run(idle_mb, peak_mb, over_idle, ended_at - began_at)
 

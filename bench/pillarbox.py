@@ -8,8 +8,10 @@ import os
 import secrets
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 
@@ -19,6 +21,7 @@ TENANT = "bench"
 ACCOUNT = "sink"
 MAX_CONNECTIONS = 20
 STOP_S = 60
+PROGRAM = (Path(sys.executable).with_name("pillarbox"), "serve")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,24 @@ class Login:
 
 
 class Pillarbox:
-    def __init__(self, home: Path, sink_port: int, database_url: str | None = None) -> None:
-        """Start it, with a tenant, an account that leads to the sink, and a login."""
+    def __init__(
+        self,
+        home: Path,
+        sink_port: int,
+        database_url: str | None = None,
+        *,
+        program: Sequence[str | Path] = PROGRAM,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """Start it, with a tenant, an account that leads to the sink, and a login. `settings` are
+        variables of its environment.
+        """
         self.smtp_port, self.http_port = free_ports(2)
         self.token = secrets.token_urlsafe()
         self._log = (home / "log").open("wb")
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("pillarbox"), "serve", "--home", home],
-            env=self._environment(database_url),
+            [*program, "--home", home],
+            env={**self._environment(database_url), **settings},
             stderr=self._log,
         )
         try:

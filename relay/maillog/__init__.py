@@ -47,6 +47,16 @@ def auth_failed(peer: str, user: str) -> None:
     lines.log.warning("auth_failed", peer=peer, user=user)
 
 
+def token_refused(peer: str, route: str) -> None:
+    """Say that a call brought a token that is nobody's, or has expired."""
+    lines.log.warning("token_refused", peer=peer, route=route)
+
+
+def commands_forgotten(count: int) -> None:
+    """Say that somebody had that much of the log of commands removed."""
+    lines.log.warning("commands_forgotten", commands=count)
+
+
 def open_network(tenant: str, user: str, networks: str) -> None:
     """Warn of a login that needs no password from addresses that anybody may have."""
     lines.log.warning("open_network", tenant=tenant, user=user, networks=networks)

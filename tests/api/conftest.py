@@ -1,7 +1,9 @@
 """The REST API of one node over a real socket, on each engine in turn."""
 
+import io
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.services import Services
 from admin_api.uncut import Uncut
+from relay import maillog
 from relay.attachments.offload.depot import Depot
 from relay.attachments.offload.pace import Pace
 from relay.attachments.offload.storages import Storages
@@ -157,6 +160,19 @@ def acme(api: Api) -> httpx.AsyncClient:
 @pytest.fixture
 def rival(api: Api) -> httpx.AsyncClient:
     return api.client(api.keys["rival"])
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged from now on."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    maillog.configure("json", "debug", stream=stream)
+    yield stream
+    maillog.configure("text", "error", stream=io.StringIO())
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -162,8 +162,10 @@ def _is_orcpt(value: str | None) -> bool:
     found = _ORCPT.fullmatch(value or "")
     if found is None or len(found[0]) > ORCPT_MAX_CHARS:
         return False
-    # RFC 6533 §3: of type utf-8 it may be written as it is.
-    return bool(_XTEXT.fullmatch(found[2])) or found[1].lower() == "utf-8"
+    # RFC 6533 §3: of type utf-8 it may be written as it is. What is not UTF-8 is not printable.
+    return bool(_XTEXT.fullmatch(found[2])) or (
+        found[1].lower() == "utf-8" and found[2].isprintable()
+    )
 
 
 _Check = Callable[[str | None], bool]

@@ -296,7 +296,7 @@ class Session(Connection):
             with Share(self._services.receiving) as share:
                 content = await read_content(self.inbox, self._pace(), share)
                 mail.login = await self._still_entitled(mail.login)
-                submission = self._submission(mail, content)
+                submission = await self._submission(mail, content)
                 accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
@@ -321,10 +321,10 @@ class Session(Connection):
             ends_at=self.ends_at,
         )
 
-    def _submission(self, mail: Transaction, content: bytes) -> Submission:
+    async def _submission(self, mail: Transaction, content: bytes) -> Submission:
         credential, asked = mail.login.credential, mail.given.wishes
         now = self._services.door.now()
-        whole = plain(content, repair_line_ends=credential.legacy)
+        whole = await plain(content, repair_line_ends=credential.legacy)
         if whole.is_repaired:
             mail.repairs.add(Repair.BARE_LF)
         return Submission(
