@@ -29,6 +29,8 @@ from relay.dispatch.reply import printable
 from relay.dispatch.session import Session, Timeouts
 from relay.errors import AccountFault
 from relay.model import Account, TlsMode
+from relay.net.dial import dial
+from relay.net.names import Names
 from relay.tls import client_tls
 
 AccountKey = tuple[str, str]
@@ -62,9 +64,15 @@ class Upstream:
 
 
 class Pool:
-    def __init__(self, settings: PoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        clock: Callable[[], float] = time.monotonic,
+        names: Names | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._names = names or Names()
         self._idle: dict[Shelf, list[Upstream]] = {}
         self._lent: set[Upstream] = set()
         self._learned: dict[AccountKey, tuple[int, float]] = {}
@@ -166,7 +174,8 @@ class Pool:
             self._learned[upstream.account.key] = mails, self._clock()
 
     async def _open(self, account: Account) -> Upstream:
-        session = await _open_session(account, self._settings, await self._context(account))
+        context = await self._context(account)
+        session = await _open_session(account, self._settings, context, self._names)
         now = self._clock()
         return Upstream(session, account, now, now)
 
@@ -203,12 +212,11 @@ def effective_tls(account: Account) -> TlsMode:
 
 
 async def _open_session(
-    account: Account, settings: PoolSettings, context: ssl.SSLContext | None
+    account: Account, settings: PoolSettings, context: ssl.SSLContext | None, names: Names
 ) -> Session:
     with _faults("connect", account):
         client = aiosmtplib.SMTP(
             hostname=account.host,
-            port=account.port,
             local_hostname=settings.helo_name,
             timeout=settings.command_timeout_s,
             use_tls=effective_tls(account) is TlsMode.IMPLICIT,
@@ -217,7 +225,9 @@ async def _open_session(
         )
     try:
         async with _step("connect", account, settings.connect_timeout_s):
-            await client.connect()
+            limit_s = settings.connect_timeout_s
+            # From here on the socket belongs to the client.
+            await client.connect(sock=await dial(names, account.host, account.port, limit_s))
         async with _step("ehlo", account, settings.command_timeout_s):
             await client.ehlo()
         async with _step("tls", account, settings.command_timeout_s):
