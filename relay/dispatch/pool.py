@@ -6,7 +6,8 @@ a `Session`. Promises:
 - A connection serves one tenant's account in one version of its settings, never another.
 - A password is never said in clear, but to an account whose TLS was turned off by name. Offered or
   required TLS that fails is a fault, never a reason to go on without.
-- One AUTH mechanism, tried once: three wrong logins in a row lock accounts.
+- One AUTH mechanism, tried once, one connection at a time: three wrong logins in a row lock
+  accounts.
 - What was idle is lent only if it is still good; what died in between is replaced without a word.
 
 How many connections an account may have is for the caller to bound. RFC 3207 (STARTTLS),
@@ -20,11 +21,13 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import aiosmtplib
 
 from relay.dispatch.commands import Extensions
+from relay.dispatch.logins import Logins
 from relay.dispatch.reply import printable
 from relay.dispatch.session import Session, Timeouts
 from relay.errors import AccountFault
@@ -73,6 +76,7 @@ class Pool:
         self._settings = settings
         self._clock = clock
         self._names = names or Names()
+        self._logins = Logins()
         self._idle: dict[Shelf, list[Upstream]] = {}
         self._lent: set[Upstream] = set()
         self._learned: dict[AccountKey, tuple[int, float]] = {}
@@ -175,7 +179,16 @@ class Pool:
 
     async def _open(self, account: Account) -> Upstream:
         context = await self._context(account)
-        session = await _open_session(account, self._settings, context, self._names)
+        client = await _connected(account, self._settings, context, self._names)
+        try:
+            limit_s = self._settings.command_timeout_s
+            if account.user:
+                async with _step("auth", account, limit_s):
+                    await self._logins.take(_shelf_of(account), partial(_log_in, client, account))
+            session = _adopt(client, self._settings)
+        except BaseException:
+            _abort(client)
+            raise
         now = self._clock()
         return Upstream(session, account, now, now)
 
@@ -211,9 +224,10 @@ def effective_tls(account: Account) -> TlsMode:
     return TlsMode.STARTTLS if account.use_tls or account.user else TlsMode.OPPORTUNISTIC
 
 
-async def _open_session(
+async def _connected(
     account: Account, settings: PoolSettings, context: ssl.SSLContext | None, names: Names
-) -> Session:
+) -> aiosmtplib.SMTP:
+    """Connect, greet and secure."""
     with _faults("connect", account):
         client = aiosmtplib.SMTP(
             hostname=account.host,
@@ -232,9 +246,7 @@ async def _open_session(
             await client.ehlo()
         async with _step("tls", account, settings.command_timeout_s):
             await _secure(client, account)
-        async with _step("auth", account, settings.command_timeout_s):
-            await _log_in(client, account)
-        return _adopt(client, settings)
+        return client
     except BaseException:
         _abort(client)
         raise
@@ -254,8 +266,6 @@ async def _secure(client: aiosmtplib.SMTP, account: Account) -> None:
 
 async def _log_in(client: aiosmtplib.SMTP, account: Account) -> None:
     """Log in by one mechanism: PLAIN first, since the server then need not keep the password."""
-    if not account.user:
-        return
     mechanisms = {
         "plain": client.auth_plain,
         "login": client.auth_login,
@@ -263,7 +273,8 @@ async def _log_in(client: aiosmtplib.SMTP, account: Account) -> None:
     }
     for name, log_in in mechanisms.items():
         if name in client.server_auth_methods:
-            await log_in(account.user, account.password or "")
+            with _faults("auth", account):
+                await log_in(account.user or "", account.password or "")
             return
     raise AccountFault("no AUTH mechanism that both sides know is offered", phase="auth")
 

@@ -54,9 +54,9 @@ async def open_socket(address: Address) -> socket.socket:
 
 async def until_writable(connection: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    writable = loop.create_future()
-    loop.add_writer(connection, lambda: writable.done() or writable.set_result(None))
+    writable = asyncio.Event()
+    loop.add_writer(connection, writable.set)
     try:
-        await writable
+        await writable.wait()
     finally:
         loop.remove_writer(connection)

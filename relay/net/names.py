@@ -25,7 +25,6 @@ NAMES_KEPT = 1000
 NAMES_AT_ONCE = 64
 
 Place = tuple[str, int]
-SocketAddress = tuple[str, int] | tuple[str, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class Address:
     """Where to connect, as the socket calls want it."""
 
     family: int
-    place: SocketAddress
+    place: tuple[str | int | bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
