@@ -1,4 +1,5 @@
-"""U9, U12 to U14, U16, U17, U21: an account cannot be used. What is injected, and the reason that is shown.
+"""U9, U12 to U14, U16, U17, U21: an account cannot be used. What is injected, and the reason that
+is shown.
 
 No mail is to blame, so none pays an attempt: the account rests, and its mail waits.
 """
