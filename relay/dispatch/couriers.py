@@ -22,7 +22,7 @@ from relay.model import Delivery
 Carry = Callable[[Outlet, Delivery], Awaitable[None]]
 Back = Callable[[Outlet, Delivery], None]
 
-SLOW_S = 1.0
+SLOW_S = 2.0
 # So many may stand aside for each place.
 ASIDE_PER_PLACE = 4
 

@@ -74,8 +74,9 @@ class Dispatcher:
         self._due: set[str] = set()
         self._ready: dict[str, None] = {}
         self._wakened = asyncio.Event()
-        most = settings.max_deliveries
-        self._couriers = Couriers(self._carry, self._weight, self._come_back, most, clock)
+        self._couriers = Couriers(
+            self._carry, self._weight, self._back, settings.max_deliveries, clock
+        )
         self._preparing = Preparing(spool, preparer, self._prepared, self._troubled)
         self._task: asyncio.Task[None] | None = None
         self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
@@ -147,9 +148,7 @@ class Dispatcher:
 
     @property
     def troubled(self) -> list[tuple[Outlet, float]]:
-        """Return the outlets whose account had faults since its last success, with the seconds they
-        still rest.
-        """
+        """Return the outlets that had faults since a success, with the seconds they still rest."""
         now = self._clock()
         return [
             (outlet, max(0.0, outlet.health.rest_until - now))
@@ -197,10 +196,10 @@ class Dispatcher:
                     if lane in self._due:
                         group.create_task(self._claim(lane, most))
 
-    async def _claim(self, lane: str, share: int) -> None:
+    async def _claim(self, lane: str, its_share: int) -> None:
         await self._ways.find(lane)
         outlet = self._ways.open_outlet(lane)
-        most = min(share, await self._claimable(outlet)) if outlet else 0
+        most = min(its_share, await self._claimable(outlet)) if outlet else 0
         if outlet is None or most <= 0:
             return
         # Before the claim, so that work which is announced meanwhile is not forgotten.
@@ -376,7 +375,7 @@ class Dispatcher:
                     self._empty(hand.outlet)
                 self._wakened.set()
 
-    def _come_back(self, outlet: Outlet, delivery: Delivery) -> None:
+    def _back(self, outlet: Outlet, delivery: Delivery) -> None:
         self._holdings.take_back(held_bytes(delivery))
         self.notice(outlet.lanes & self._due)
 
