@@ -6,7 +6,6 @@ elsewhere.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
-from weakref import WeakValueDictionary
 
 from relay.errors import AccountFault
 
@@ -14,26 +13,39 @@ from relay.errors import AccountFault
 class _Turn:
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
+        self.users = 0
         self.refused: AccountFault | None = None
 
 
 class Logins:
     def __init__(self) -> None:
-        # A turn lives as long as somebody logs in or waits for it.
-        self._turns: WeakValueDictionary[Hashable, _Turn] = WeakValueDictionary()
+        self._turns: dict[Hashable, _Turn] = {}
 
     async def take(self, key: Hashable, log_in: Callable[[], Awaitable[None]]) -> None:
         """Log in when it is our turn. Raises the AccountFault of `log_in`, or of who had the turn
         before.
         """
         turn = self._turns.setdefault(key, _Turn())
-        async with turn.lock:
-            if turn.refused is not None:
-                raise AccountFault(
-                    str(turn.refused), phase=turn.refused.phase, code=turn.refused.code
-                )
-            try:
-                await log_in()
-            except AccountFault as fault:
-                turn.refused = fault
-                raise
+        turn.users += 1
+        try:
+            async with turn.lock:
+                await _in_turn(turn, log_in)
+        finally:
+            turn.users -= 1
+            if not turn.users:
+                # Who comes later tries anew.
+                del self._turns[key]
+
+
+async def _in_turn(turn: _Turn, log_in: Callable[[], Awaitable[None]]) -> None:
+    if turn.refused is not None:
+        raise _again(turn.refused)
+    try:
+        await log_in()
+    except AccountFault as fault:
+        turn.refused = _again(fault)
+        raise
+
+
+def _again(fault: AccountFault) -> AccountFault:
+    return AccountFault(str(fault), phase=fault.phase, code=fault.code)
