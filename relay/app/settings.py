@@ -7,9 +7,9 @@ from relay.attachments.cache import CacheSettings
 from relay.attachments.sources.http import Pace
 from relay.config import Config
 from relay.config.values import IpNetwork
-from relay.dispatch.loop import DispatchSettings
 from relay.dispatch.pool import PoolSettings
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.settings import DispatchSettings
 from relay.errors import ConfigError
 from relay.ingress.accept import DoorSettings
 from relay.ingress.backlog import Bounds

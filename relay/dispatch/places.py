@@ -32,7 +32,7 @@ class Places:
 
     def reserve(self, lane: str, size_bytes: int, *, may_begin: bool) -> Place | None:
         outlet = self._ways.open_outlet(lane)
-        if outlet is None or outlet.account.is_limited:
+        if outlet is None or outlet.account.is_limited or not self._holdings.has_room_for(outlet):
             return None
         self._holdings.hold(size_bytes)
         is_begun = (
