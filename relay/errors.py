@@ -58,7 +58,7 @@ class QuotaExceeded(Temporary): ...
 
 
 class TooManyGuesses(Temporary):
-    """The text is fit for the client."""
+    """So many logins failed from an address that the next one would wait for too long."""
 
 
 class StorageUnavailable(Temporary):

@@ -105,7 +105,7 @@ class Authenticator:
         guess = self._guesses.of(peer_ip, USER, user_of(username))
         wait_s = await self._guesses.turn(guess)
         if wait_s is None:
-            raise TooManyGuesses("Too many failed logins from your address, try again later")
+            raise TooManyGuesses("too many failed logins from this address")
         if wait_s:
             await asyncio.sleep(wait_s)
         if login is None or login.credential.secret_kind is not SecretKind.ARGON2ID:

@@ -137,7 +137,9 @@ class Session(Connection):
             login = await self._services.authenticator.login(*said, self.peer_ip) if said else None
         except TooManyGuesses as error:
             self._count_failure(said[0] if said else "")
-            raise Hangup(f"421 4.7.0 {error}") from None
+            raise Hangup(
+                "421 4.7.0 Too many failed logins from your address, try again later"
+            ) from error
         except Temporary as error:
             # RFC 4954 §6 has a code of its own for it.
             self.fail(error, "454 4.7.0 Temporary authentication failure")
