@@ -311,7 +311,9 @@ class NewMail:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One recipient inside a delivery; `attempts` counts those already made."""
+    """One recipient inside a delivery; `attempts` counts those already made, `faults` those that
+    ended in a row by a fault of our own.
+    """
 
     n: int
     address: str
@@ -319,6 +321,7 @@ class Pending:
     unknowns: int = 0
     notify: str | None = None
     orcpt: str | None = None
+    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from relay.app.settings import (
     disk_of,
     dispatch_settings,
     door_settings,
+    fault_policy,
     key_text,
     patience,
     pool_settings,
@@ -86,6 +87,7 @@ class Node:
             on_commit=self.metrics.commit,
             postmaster=postmaster(config),
             on_notice=self._on_notice,
+            faults=fault_policy(config),
         )
         self.door = self._build_door()
         self.orders = OrderStore(self.spool)

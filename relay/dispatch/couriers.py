@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 
+from relay import maillog
 from relay.dispatch.fair import Turns
 from relay.dispatch.outlet import Outlet
 from relay.model import Delivery
@@ -62,7 +63,10 @@ class Couriers:
 
     async def _work(self, outlet: Outlet) -> None:
         while outlet.is_open(self._clock()) and (delivery := outlet.pop()) is not None:
-            await self._carry(outlet, delivery)
+            try:
+                await self._carry(outlet, delivery)
+            except Exception as error:  # noqa: BLE001 - what waits behind it must be carried
+                maillog.fault(delivery.pk, tenant=delivery.tenant_id, where="courier", error=error)
             if self._queueing or self._is_stopping:
                 return
 

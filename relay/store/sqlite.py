@@ -14,7 +14,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +27,7 @@ from relay.errors import (
     StoreLocked,
     StoreUnavailable,
     UnsafeStore,
+    Unwritable,
 )
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
 
@@ -85,6 +86,10 @@ def execute(connection: sqlite3.Connection, step: Query | Each) -> Sequence[Row]
     return ()
 
 
+# One damaged text must not hide the rows beside it: what is no UTF-8 is read as U+FFFD.
+read_text = partial(str, encoding="utf-8", errors="replace")
+
+
 def drive(connection: sqlite3.Connection, script: Write[T]) -> T:
     """Run a script to its end inside the transaction that is open."""
     steps = script()
@@ -117,11 +122,11 @@ def translated(error: Exception) -> RelayError:
         return StoreFull("no space left for the database")
     if code in DAMAGED:
         return UnsafeStore(f"the database file is damaged: {error}")
+    if code == sqlite3.SQLITE_ERROR:
+        return Unwritable(f"the database refused a statement: {error}")
     if isinstance(error, sqlite3.OperationalError | sqlite3.InternalError):
         return StoreUnavailable(f"the database does not answer: {error}")
-    if isinstance(error, sqlite3.Error | UnicodeEncodeError | OverflowError):
-        return DataRejected(f"the database refused a value: {error}")
-    return StoreUnavailable(f"the database is closed: {error}")
+    return DataRejected(f"the database refused a value: {error}")
 
 
 class SqliteDatabase:
@@ -139,6 +144,7 @@ class SqliteDatabase:
         self._timeout_s = timeout_s
         self._clock = clock
         self._listeners: list[OnSignal] = []
+        self._is_closed = False
 
     def now(self) -> float:
         return self._clock()
@@ -162,10 +168,13 @@ class SqliteDatabase:
         self._listeners.append(callback)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._connection.close()
         os.close(self._lock)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        if self._is_closed:
+            raise StoreUnavailable("the database is closed")
         try:
             # aiosqlite offers one statement a hop; `_execute` runs any function in its thread.
             call = self._connection._execute(function, self._connection._conn, *args)  # type: ignore[no-untyped-call]
@@ -176,7 +185,7 @@ class SqliteDatabase:
             raise StoreUnavailable(
                 f"the database did not answer in {self._timeout_s:g} s"
             ) from None
-        except (sqlite3.Error, ValueError, UnicodeEncodeError, OverflowError) as error:
+        except (sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
             raise translated(error) from error
 
 
@@ -210,6 +219,7 @@ def check_durability(connection: sqlite3.Connection) -> None:
 
 def prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
+    connection.text_factory = read_text
     for pragma in PRAGMAS:
         connection.execute(pragma)
     check_durability(connection)

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -221,7 +222,8 @@ async def test_a_buried_node_can_write_no_result(db: Database, spool: Spool) -> 
     (delivery,) = await spool.claim("acme/main", 1)
     other = new_spool(db, "node-2")
     await other.start()
-    await db.write(lambda: nodes.bury_dead(other.epoch, "node-2", 1, spool.now() + 3600))
+    later = replace(other.desk(), now=spool.now() + 3600)
+    await db.write(lambda: nodes.bury_dead(later, "node-2", 1))
     await other.close()
     with pytest.raises(Fenced):
         await spool.settle(settlement(spool, delivery, State.SENT))
