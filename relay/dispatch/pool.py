@@ -166,6 +166,8 @@ class Pool:
             self._learned[upstream.account.key] = mails, self._clock()
 
     async def _open(self, account: Account) -> Upstream:
+        if account.is_damaged:
+            raise AccountFault("its stored password cannot be read: set it again", phase="auth")
         session = await _open_session(account, self._settings, await self._context(account))
         now = self._clock()
         return Upstream(session, account, now, now)

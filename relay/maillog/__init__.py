@@ -310,6 +310,11 @@ def recovered(count: int) -> None:
     lines.log.warning("recovered", recipients=count)
 
 
+def secret_damaged(where: str) -> None:
+    """Say that a sealed value does not open: whoever needs it waits until it is set again."""
+    lines.log.error("secret_damaged", where=where)
+
+
 def lease_lost(epoch: int) -> None:
     """Say that this node was taken for dead: what it had leased belongs to others now."""
     lines.log.error("lease_lost", epoch=epoch)
