@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from admin_api.schemas.attachment import AttachmentRecord
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
 from admin_api.schemas.receipt import ReceiptRecord
+from relay.formats.stored_json import object_in
 from relay.model import FINAL_STATES, State
 from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView

@@ -251,6 +251,29 @@ async def test_an_account_whose_password_is_damaged_rests_and_says_so(
     await relay.settled(bad, "sent")
 
 
+async def test_a_tenant_whose_secret_is_damaged_is_not_called_and_keeps_nobody_from_being_called(
+    relay: Relay, upstream: FakeUpstream
+) -> None:
+    await relay.tenant("bad", client_base_url="http://127.0.0.1:1", callback_secret="whsec_x")
+    await relay.account(upstream)
+    await relay.account(upstream, tenant_id="bad")
+    database = relay.node.database
+    await run(database, "UPDATE tenants SET callback_secret = 'damaged' WHERE id = $1", "bad")
+    await database.signal("tenant", "bad")
+    pks = {tenant: (await relay.send(tenant_id=tenant)).pk for tenant in ("bad", "acme")}
+    for tenant, pk in pks.items():
+        await relay.settled_in(tenant, pk)
+    tenants = {tenant.id: tenant for tenant in await relay.node.stores.tenants.all()}
+    assert tenants["bad"].damaged == ("callback_secret",)
+    assert tenants["acme"].damaged == ()
+
+    async def both_failed() -> bool:
+        rows = await database.fetch("SELECT tenant_id FROM reporters WHERE failures > 0")
+        return {row["tenant_id"] for row in rows} == {"acme", "bad"}
+
+    await until(both_failed)
+
+
 async def test_an_event_that_is_damaged_is_reported_with_what_is_left_of_it(
     start_node: StartNode, upstream: FakeUpstream
 ) -> None:

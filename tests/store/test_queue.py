@@ -246,7 +246,7 @@ async def test_expired_mail_is_leased_to_be_ended(spool: Spool, db: Database) ->
     await put(spool, expires_at=spool.now() + 1000)
     await put(spool)
     now, epoch = spool.now(), spool.epoch
-    found = await db.write(lambda: due.claim_expired(now, epoch, spool.next_claim(), 10))
+    found = await db.write(lambda: due.claim_expired(spool.desk(), spool.next_claim(), 10))
     assert [d.pk for d in found] == [dead.pk]
 
 
@@ -257,7 +257,7 @@ async def test_mail_past_the_default_lifetime_is_leased_to_be_ended(
     cutoff = spool.now()
     young = await put(spool, accepted_at=cutoff + 1)
     number = spool.next_claim()
-    found = await db.write(lambda: due.claim_old("acme/main", cutoff, spool.epoch, number, 10))
+    found = await db.write(lambda: due.claim_old("acme/main", cutoff, spool.desk(), number, 10))
     assert [d.pk for d in found] == [old.pk]
     assert await states(db, young.pk) == ["queued"]
 
