@@ -12,9 +12,13 @@ from relay.model import AccountKind, DsnWish, Ingress, State
 from relay.store.database import Database, Query, Script
 from relay.store.messages import MessageView
 from relay.store.queue.orders import Order
+from tests.fakes.bounces import returned
+from tests.fakes.imap import FakeImap
 from tests.fakes.upstream import FakeUpstream
 from tests.process import ServeProcess
 from tests.scenarios.conftest import Relay, StartNode
+from tests.scenarios.test_mailboxes import QUICK as MAILBOXES
+from tests.scenarios.test_mailboxes import sent_mail, watch
 from tests.waiting import until
 
 QUICK = {"retry.waits_s": [0.1], "retry.max_faults": 3, "dispatch.handover_messages": 0}
@@ -274,6 +278,25 @@ async def test_a_tenant_whose_secret_is_damaged_is_not_called_and_keeps_nobody_f
     await until(both_failed)
 
 
+async def test_a_bounce_that_cannot_be_recorded_is_put_aside_and_the_next_is_read(
+    start_node: StartNode, upstream: FakeUpstream, imap: FakeImap
+) -> None:
+    relay = await start_node(**QUICK, **MAILBOXES)
+    await relay.tenant("acme")
+    bad, good = await sent_mail(relay, upstream), await sent_mail(relay, upstream)
+    await run(
+        relay.node.database, "UPDATE recipients SET state = 'lost' WHERE message_pk = $1", bad
+    )
+    imap.add(*(returned(mail) for mail in upstream.received))
+    await watch(relay, imap.bounce_mailbox())
+    await relay.settled(good, "bounced")
+
+    async def is_marked() -> bool:
+        return [kept.flags for kept in imap.mails.values()] == [{r"\Flagged"}, {r"\Seen"}]
+
+    await until(is_marked)
+
+
 async def test_an_event_that_is_damaged_is_reported_with_what_is_left_of_it(
     start_node: StartNode, upstream: FakeUpstream
 ) -> None:
@@ -297,8 +320,8 @@ async def test_a_second_portion_that_fails_does_not_send_the_first_again(
 ) -> None:
     relay = await start_node(**{**QUICK, "upstream.max_recipients": 2})
     await relay.tenant("acme")
-    await relay.account(upstream)
-    upstream.on["MAIL"] = [None, "421 4.3.2 going down"]
+    await relay.account(upstream, max_messages_per_connection=1)
+    upstream.on["GREETING"] = [None, "421 4.3.2 going down"]
     pk = (await relay.send(*(f"r{n}@there.test" for n in range(4)))).pk
     await relay.settled(pk, "sent", "sent", "sent", "sent")
     told = [address for mail in upstream.received for address in mail.recipients]

@@ -245,7 +245,6 @@ async def test_expired_mail_is_leased_to_be_ended(spool: Spool, db: Database) ->
     dead = await put(spool, expires_at=spool.now() - 1)
     await put(spool, expires_at=spool.now() + 1000)
     await put(spool)
-    now, epoch = spool.now(), spool.epoch
     found = await db.write(lambda: due.claim_expired(spool.desk(), spool.next_claim(), 10))
     assert [d.pk for d in found] == [dead.pk]
 
