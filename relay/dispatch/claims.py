@@ -12,13 +12,18 @@ from relay import maillog
 from relay.dispatch.lanes import Lanes
 from relay.dispatch.outlet import Outlet
 from relay.dispatch.ways import Ways
-from relay.errors import RelayError
+from relay.errors import RelayError, StoreUnavailable, Unwritable
 from relay.model import Delivery, LimitBehavior
 from relay.store import limits
 from relay.store.spool import Spool
 
 CLAIMS_AT_ONCE = 100
 AFTER_TROUBLE_S = 1.0
+
+
+def is_of_all(trouble: RelayError) -> bool:
+    """Say whether the store itself does not work: then no other lane fares better."""
+    return isinstance(trouble, StoreUnavailable) and not isinstance(trouble, Unwritable)
 
 
 class Hands(Protocol):
@@ -52,6 +57,8 @@ class Claims:
             troubles = [trouble for trouble in await asyncio.gather(*claims) if trouble]
             if troubles:
                 maillog.store_trouble(troubles[0])
+            if any(is_of_all(trouble) for trouble in troubles):
+                await asyncio.sleep(AFTER_TROUBLE_S)
 
     async def _guarded(self, lane: str) -> RelayError | None:
         """Claim for one lane; return what stood in the way."""

@@ -168,8 +168,12 @@ def two_processes_have_another_key(house: House) -> None:
 
 
 def a_page_is_damaged(house: House) -> None:
+    """Damage one that nobody reads at the start."""
+    with closing(sqlite3.connect(house.file)) as connection:
+        [page] = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'command_log'")
+        [size_bytes] = connection.execute("PRAGMA page_size").fetchone()
     with house.file.open("r+b") as file:
-        file.seek(2 * 16384)
+        file.seek((page[0] - 1) * size_bytes)
         file.write(os.urandom(4096))
 
 
