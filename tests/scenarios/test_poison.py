@@ -22,7 +22,7 @@ from tests.scenarios.test_mailboxes import sent_mail, watch
 from tests.waiting import until
 
 QUICK = {"retry.waits_s": [0.1], "retry.max_faults": 3, "dispatch.handover_messages": 0}
-SOON_S = 3
+SOON_S = 8
 
 
 @pytest.fixture
