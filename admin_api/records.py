@@ -1,12 +1,12 @@
 """A stored message as clients see it. Pure: a message's status follows from its recipients."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from admin_api.schemas.attachment import AttachmentRecord
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
 from admin_api.schemas.receipt import ReceiptRecord
+from relay.formats.stored_json import object_in
 from relay.model import FINAL_STATES, State
 from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
@@ -117,8 +117,8 @@ def _values(view: MessageView, tenant_name: str | None) -> dict[str, object]:
         "bounce_ts": _seconds(bounced.bounced_at) if bounced else None,
         "created_at": view.accepted_at,
         "updated_at": view.updated_at,
-        "message": json.loads(view.record),
-        "metadata": None if view.metadata is None else json.loads(view.metadata),
+        "message": object_in(view.record),
+        "metadata": None if view.metadata is None else object_in(view.metadata),
         "is_pec": view.is_pec,
         "recipients": [_recipient(r) for r in recipients],
     }

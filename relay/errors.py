@@ -3,7 +3,8 @@
 RelayError
 ├── Temporary                 try again later: nothing is wrong with what was asked
 │   ├── StoreUnavailable      the database does not answer, is read-only, or its disk is full
-│   │   └── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   │   ├── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   │   └── Unwritable        the database works, and yet not for this one thing: others may pass
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
@@ -18,6 +19,7 @@ RelayError
     ├── UnsafeStore           the database would make a 250 a lie, or is of a newer version
     ├── StoreLocked           another process owns this embedded database
     ├── DataRejected          the database refused a value (SQLSTATE class 22 or 23)
+    ├── Damaged               what is stored of a mail is not what was accepted
     ├── Unreadable            a mail that cannot be read in bounded time and memory
     ├── AttachmentGone        the source of a file does not have it, or may not be asked for it
     ├── SecretDamaged         a sealed value does not open with any key that we have
@@ -43,6 +45,9 @@ class StoreUnavailable(Temporary): ...
 
 
 class StoreFull(StoreUnavailable): ...
+
+
+class Unwritable(StoreUnavailable): ...
 
 
 class Fenced(Temporary): ...
@@ -102,6 +107,9 @@ class StoreLocked(Permanent): ...
 
 
 class DataRejected(Permanent): ...
+
+
+class Damaged(Permanent): ...
 
 
 class SecretDamaged(Permanent): ...

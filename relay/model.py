@@ -104,6 +104,8 @@ def new_pk(now: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
+    """`damaged` names the sealed settings that are stored and cannot be read."""
+
     id: str
     name: str
     active: bool = True
@@ -122,6 +124,7 @@ class Tenant:
     max_attempts: int | None = None
     expires_in_s: float | None = None
     suspended_batches: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -129,7 +132,7 @@ class Tenant:
 @dataclass(frozen=True, slots=True)
 class Account:
     """One upstream server of a tenant. `version` grows with each change of what a connection
-    depends on.
+    depends on. `is_damaged`: its password is stored and cannot be read.
     """
 
     tenant_id: str
@@ -166,6 +169,7 @@ class Account:
     max_attempts: int | None = None
     expires_in_s: float | None = None
     version: int = 1
+    is_damaged: bool = False
     created_at: float = 0.0
     updated_at: float = 0.0
 
@@ -311,7 +315,9 @@ class NewMail:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """One recipient inside a delivery; `attempts` counts those already made."""
+    """One recipient inside a delivery; `attempts` counts those already made, `faults` those that
+    ended in a row by a fault of our own.
+    """
 
     n: int
     address: str
@@ -319,6 +325,7 @@ class Pending:
     unknowns: int = 0
     notify: str | None = None
     orcpt: str | None = None
+    faults: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from relay.app.settings import (
     disk_of,
     dispatch_settings,
     door_settings,
+    fault_policy,
     guess_rules,
     key_text,
     patience,
@@ -27,6 +28,7 @@ from relay.app.settings import (
     smtp_settings,
 )
 from relay.app.stores import open_database, open_stores
+from relay.app.versions import check_versions, installed
 from relay.budget import Budget
 from relay.config import Config, read_key_again
 from relay.crypto import Keyring
@@ -48,7 +50,7 @@ from relay.ingress.smtp import SmtpListener
 from relay.metrics import Metrics
 from relay.reports.post import Caller
 from relay.reports.reporter import Reporter
-from relay.store import command_log, instance, login_failures, suppressions
+from relay.store import command_log, login_failures, suppressions
 from relay.store.database import Database
 from relay.store.delays import Delays
 from relay.store.late import LOOK_EVERY_S, tell_of_late
@@ -89,6 +91,7 @@ class Node:
             on_commit=self.metrics.commit,
             postmaster=postmaster(config),
             on_notice=self._on_notice,
+            faults=fault_policy(config),
         )
         self.door = self._build_door()
         self.orders = OrderStore(self.spool)
@@ -205,15 +208,15 @@ class Node:
         """Open what the settings name. Raises ConfigError, UnsafeStore, StoreLocked,
         StoreUnavailable.
         """
+        check_versions(installed())
         keyring = Keyring.from_text(key_text(config))
         place = take_place(config.instance_dir)
         try:
-            database = await open_database(config)
+            database = await open_database(config, keyring)
         except BaseException:
             place.leave()
             raise
         try:
-            await instance.check_key(database, keyring)
             return cls(config, database, keyring, place)
         except BaseException:
             await database.close()

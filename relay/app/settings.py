@@ -20,6 +20,7 @@ from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
 from relay.store.delays import Patience
 from relay.store.login_failures import Rules
+from relay.store.queue.aside import FaultPolicy
 from relay.store.queue.notify import Postmaster
 
 
@@ -30,7 +31,12 @@ def key_text(config: Config) -> str:
 
 
 def retry_policy(config: Config) -> RetryPolicy:
-    return RetryPolicy(tuple(config.retry.waits_s), config.retry.jitter, config.retry.lifetime_s)
+    retry = config.retry
+    return RetryPolicy(tuple(retry.waits_s), retry.jitter, retry.lifetime_s, retry.max_faults)
+
+
+def fault_policy(config: Config) -> FaultPolicy:
+    return FaultPolicy(tuple(config.retry.waits_s), config.retry.max_faults)
 
 
 def door_settings(config: Config) -> DoorSettings:

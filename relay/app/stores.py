@@ -13,10 +13,10 @@ from relay.store.credentials import CredentialStore
 from relay.store.database import Database
 from relay.store.directory import Directory
 from relay.store.events import EventStore
-from relay.store.instance import InstanceStore
+from relay.store.instance import InstanceStore, check_key
 from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
-from relay.store.migrate import migrate
+from relay.store.migrate import check_version, migrate
 from relay.store.outbox import Outbox
 from relay.store.postgres import open_postgres
 from relay.store.receipts import ReceiptStore
@@ -26,8 +26,10 @@ from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
 
 
-async def open_database(config: Config) -> Database:
-    """Open, check and migrate the database of the settings."""
+async def open_database(config: Config, keyring: Keyring) -> Database:
+    """Open, check and migrate the database of the settings. With another key than it was made with
+    nothing in it is changed.
+    """
     path = config.database.sqlite_path
     if path is not None:
         database: Database = await open_sqlite(path)
@@ -38,7 +40,10 @@ async def open_database(config: Config) -> Database:
             timeout_s=config.database.command_timeout_s,
         )
     try:
+        if await check_version(database):
+            await check_key(database, keyring)
         await migrate(database)
+        await check_key(database, keyring)
         return database
     except BaseException:
         await database.close()

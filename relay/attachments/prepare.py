@@ -81,6 +81,8 @@ class Preparer:
         tenant = await self._directory.tenant(delivery.tenant_id)
         if tenant is None:
             raise Held("the tenant of this mail is gone")
+        if tenant.damaged:
+            raise AttachmentUnavailable("settings of its tenant cannot be read")
         subject = Subject(delivery, tenant)
         with ExitStack() as opened:
             files = await self._files(subject, opened)

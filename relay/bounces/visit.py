@@ -17,7 +17,7 @@ from relay.bounces.imap import Declined, Session
 from relay.bounces.reader import Reader
 from relay.bounces.reading import Reading
 from relay.bounces.responses import Mail, batches
-from relay.errors import DataRejected, Unreadable
+from relay.errors import DataRejected, Temporary, Unreadable, Unwritable
 from relay.metrics import Metrics
 from relay.store.mailbox import Mailbox
 from relay.store.mailboxes import MARKS_AT_ONCE, MailboxStore, Met, Turn
@@ -104,11 +104,20 @@ class Visit:
             mail, reading = await self._read(mail)
             effect = self._desk.handler.effect(self._mailbox, reading, mail.raw)
             outcome = await self._act(met, effect) if effect else "unrelated"
-        except (Unreadable, DataRejected) as error:
-            await self._desk.store.put_aside(self._turn, replace(met, is_readable=False))
-            maillog.mail_put_aside(*self._mailbox.key, uid=mail.uid, reason=str(error))
+        except (Unreadable, DataRejected, Unwritable) as error:
+            await self._put_aside(met, str(error))
+            outcome = "unreadable"
+        except Temporary:
+            raise
+        except Exception as error:  # noqa: BLE001 - one mail must not be met again and again
+            maillog.unexpected("mailbox", error)
+            await self._put_aside(met, f"a fault inside the relay: {type(error).__name__}")
             outcome = "unreadable"
         self._desk.metrics.mail_met(outcome)
+
+    async def _put_aside(self, met: Met, reason: str) -> None:
+        await self._desk.store.put_aside(self._turn, replace(met, is_readable=False))
+        maillog.mail_put_aside(*self._mailbox.key, uid=met.uid, reason=reason)
 
     async def _read(self, mail: Mail) -> tuple[Mail, Reading]:
         """Say what a mail is. A receipt is kept, so it is fetched whole."""

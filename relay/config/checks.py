@@ -4,6 +4,7 @@ They fail closed: a relay that would take passwords in clear from the network do
 """
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from relay.config.sources import is_absent
 from relay.config.tree import Tree
 
 SHORTEST_TOKEN = 16
+LEAST_CHARACTERS = 8
+# What stands in examples, to be replaced.
+EXAMPLE = re.compile(r"change.?me|your.?(?:api.?)?token|secret.?token|example", re.IGNORECASE)
 KEY_FILE = "encryption_key"
 KEY_IS_MISSING = (
     "is required with PostgreSQL, where nodes must share it: set PILLARBOX_ENCRYPTION_KEY or "
@@ -34,6 +38,7 @@ def check(tree: Tree, instance_dir: Path) -> Iterator[Finding]:
     yield from _room_for_a_mail(tree)
     yield from _clear_text_logins(tree)
     yield from _short_token(tree)
+    yield from _easy_token(tree)
     yield from _same_address_twice(tree)
     yield from _engine(tree, instance_dir)
 
@@ -91,6 +96,16 @@ def _short_token(tree: Tree) -> Iterator[Finding]:
         yield Finding(
             ("http.api_token", "http.listen"),
             f"must be at least {SHORTEST_TOKEN} characters where http.listen is not loopback",
+        )
+
+
+def _easy_token(tree: Tree) -> Iterator[Finding]:
+    token = tree.http.api_token.get_secret_value() if tree.http.api_token else ""
+    is_easy = len(token) >= SHORTEST_TOKEN and len(set(token)) < LEAST_CHARACTERS
+    if (is_easy or EXAMPLE.search(token)) and not tree.http.listen.is_loopback:
+        yield Finding(
+            ("http.api_token", "http.listen"),
+            "is easy to guess, and http.listen is not loopback: make one with openssl rand -hex 32",
         )
 
 

@@ -16,6 +16,7 @@ from relay.config.values import (
     DatabaseUrl,
     Days,
     EncryptionKeys,
+    FaultCount,
     FirstAndLongest,
     FolderName,
     Handled,
@@ -160,6 +161,8 @@ class Retry(Section):
     """Each wait varies by up to this share, so that what failed together returns apart."""
     lifetime_s: Seconds = 432000
     """Age at which a mail is given up (RFC 5321 §4.5.4.1: 4 to 5 days)."""
+    max_faults: FaultCount = 5
+    """Faults of the relay itself in a row, its death included, that put a mail aside as failed."""
 
 
 class Dispatch(Section):

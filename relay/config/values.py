@@ -202,6 +202,8 @@ def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=_LARGEST)]
 UpToMebibyte = Annotated[int, Field(ge=0, le=1048576)]
 ReportCount = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_REPORTS)]
+# At two deaths in a row all mail that a node had is suspected: so few put nothing aside.
+FaultCount = Annotated[int, BeforeValidator(_number), Field(ge=3, le=100)]
 Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST)]
 Finite = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 Seconds = Annotated[Finite, Field(gt=0, le=_LONGEST_S)]

@@ -1,36 +1,119 @@
-"""Whose mail is read from the store next, and how much of it. Pure.
+"""From the store into memory: mail is claimed for every lane that has work and whose account has
+room.
 
-As long as there is room, lanes in turn. When memory is full, which slow upstreams may fill, those
-lanes still have a little whose outlet holds nothing: they wait for nobody else's.
+Promises: what goes wrong with one lane holds up no other; it is looked at again a while later.
 """
 
-from itertools import islice
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from relay import maillog
 from relay.dispatch.holdings import Holdings
+from relay.dispatch.lanes import Lanes
+from relay.dispatch.outlet import Outlet
+from relay.dispatch.shares import next_lanes, share
 from relay.dispatch.ways import Ways
+from relay.errors import RelayError, StoreUnavailable, Unwritable
+from relay.model import Delivery, LimitBehavior
+from relay.store import limits
+from relay.store.spool import Spool
 
-CLAIMS_AT_ONCE = 100
-
-
-def next_lanes(ready: dict[str, None], ways: Ways, holdings: Holdings) -> list[str]:
-    """Take lanes that may be claimed for out of `ready`; the others go to its end."""
-    if not holdings.has_reserve:
-        return []
-    lanes = list(islice(ready, CLAIMS_AT_ONCE))
-    for lane in lanes:
-        del ready[lane]
-    if holdings.has_room:
-        return lanes
-    chosen = [lane for lane in lanes if holds_nothing(lane, ways)]
-    ready.update(dict.fromkeys(lane for lane in lanes if lane not in chosen))
-    return chosen
+AFTER_TROUBLE_S = 1.0
 
 
-def holds_nothing(lane: str, ways: Ways) -> bool:
-    outlet = ways.open_outlet(lane)
-    return outlet is None or outlet.holds_nothing
+def is_of_all(trouble: RelayError) -> bool:
+    """Say whether the store itself does not work: then no other lane fares better."""
+    return isinstance(trouble, StoreUnavailable) and not isinstance(trouble, Unwritable)
 
 
-def share(holdings: Holdings, lanes: int) -> int:
-    """Return how many mails each of so many lanes may have."""
-    return max(1, holdings.free_messages // lanes)
+class Hands(Protocol):
+    """The dispatcher, as the claims see it. No method waits."""
+
+    def is_able(self) -> bool:
+        """Say whether more mail may be begun, if there is room for it."""
+        ...
+
+    def take_claimed(self, outlet: Outlet, deliveries: Sequence[Delivery]) -> None: ...
+
+    def give_back(self, deliveries: Sequence[Delivery]) -> None: ...
+
+    def close_until(self, outlet: Outlet, free_at: float) -> None:
+        """Know that an outlet is at its limit until then (Unix seconds)."""
+        ...
+
+
+class Claims:
+    def __init__(
+        self,
+        spool: Spool,
+        ways: Ways,
+        lanes: Lanes,
+        holdings: Holdings,
+        hands: Hands,
+        clock: Callable[[], float],
+    ) -> None:
+        self._spool = spool
+        self._ways = ways
+        self._lanes = lanes
+        self._holdings = holdings
+        self._hands = hands
+        self._clock = clock
+
+    async def refill(self) -> None:
+        """Claim for every lane that has work and whose account has room."""
+        while self._hands.is_able() and (
+            lanes := next_lanes(self._lanes.ready, self._ways, self._holdings)
+        ):
+            most = share(self._holdings, len(lanes))
+            claims = [self._guarded(lane, most) for lane in lanes if lane in self._lanes.due]
+            troubles = [trouble for trouble in await asyncio.gather(*claims) if trouble]
+            if troubles:
+                maillog.store_trouble(troubles[0])
+            if any(is_of_all(trouble) for trouble in troubles):
+                await asyncio.sleep(AFTER_TROUBLE_S)
+
+    async def _guarded(self, lane: str, its_share: int) -> RelayError | None:
+        """Claim for one lane; return what stood in the way."""
+        try:
+            await self._claim(lane, its_share)
+            return None
+        except RelayError as error:
+            trouble: RelayError | None = error
+        except Exception as error:  # noqa: BLE001 - a fault with one lane must not stop the others
+            maillog.unexpected("claim", error)
+            trouble = None
+        self._lanes.due.add(lane)
+        asyncio.get_running_loop().call_later(AFTER_TROUBLE_S, self._lanes.notice, [lane])
+        return trouble
+
+    async def _claim(self, lane: str, its_share: int) -> None:
+        await self._ways.find(lane)
+        outlet = self._ways.open_outlet(lane)
+        most = min(its_share, await self._claimable(outlet)) if outlet else 0
+        if outlet is None or most <= 0:
+            return
+        # Before the claim, so that work which is announced meanwhile is not forgotten.
+        self._lanes.due.discard(lane)
+        deliveries = await self._spool.claim(lane, most)
+        if not outlet.is_open(self._clock()):
+            # It closed meanwhile. What it had goes back too, so that all of it keeps its order.
+            self._hands.give_back(deliveries)
+            self._lanes.notice([lane])
+            return
+        self._hands.take_claimed(outlet, deliveries)
+        if sum(len(d.pending) for d in deliveries) >= most:
+            self._lanes.due.add(lane)
+            if outlet.is_low:
+                self._lanes.look_again(lane)
+
+    async def _claimable(self, outlet: Outlet) -> int:
+        most = outlet.room(self._clock())
+        account = outlet.account
+        if most <= 0 or not account.is_limited or account.limit_behavior is LimitBehavior.REJECT:
+            return most
+        now = self._spool.now()
+        free, free_at = await self._spool.database.write(lambda: limits.standing(account, now))
+        if free_at is not None:
+            self._hands.close_until(outlet, free_at)
+        return min(most, free - outlet.waiting - outlet.preparing - outlet.active)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from itertools import islice
 
+from relay import maillog
 from relay.dispatch.fair import Turns
 from relay.dispatch.outlet import Outlet
 from relay.model import Delivery
@@ -108,6 +109,8 @@ class Couriers:
             self._hands.add(hand)
             try:
                 await self._carry(outlet, delivery)
+            except Exception as error:  # noqa: BLE001 - what waits behind it must be carried
+                maillog.fault(delivery.pk, tenant=delivery.tenant_id, where="courier", error=error)
             finally:
                 self._hands.remove(hand)
                 if hand.is_aside:

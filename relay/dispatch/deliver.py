@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from relay import maillog
 from relay.budget import Budget
 from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
 from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.session import BeforeData, Extensions, Offer
-from relay.errors import ContentRefused, Temporary
+from relay.errors import ContentRefused, Damaged, Fenced, RelayError, Temporary
 from relay.formats.address import needs_smtputf8
 from relay.formats.headers import scan, without
 from relay.formats.recode import to_7bit
@@ -35,6 +36,10 @@ class LimitReached(Temporary):
     def __init__(self, free_at: float) -> None:
         super().__init__("the account is at its limit")
         self.free_at = free_at
+
+
+class InDoubt(Exception):
+    """Our own code failed when an upstream might have had the mail already."""
 
 
 class Deliverer:
@@ -62,9 +67,22 @@ class Deliverer:
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
         """Offer the mail; one outcome for each recipient.
 
-        Raises AccountFault, LimitReached, Fenced, StoreUnavailable: then nobody was taken.
+        Raises AccountFault, LimitReached, Fenced, StoreUnavailable, Damaged: then nobody was taken.
+        Any other error is a fault of our own: InDoubt where somebody may have been taken.
         """
         begin = Begin(self._spool, delivery, account)
+        try:
+            return await self._attempt(delivery, account, begin)
+        except RelayError:
+            raise
+        except Exception as error:
+            if begin.is_done:
+                raise InDoubt from error
+            raise
+
+    async def _attempt(
+        self, delivery: Delivery, account: Account, begin: "Begin"
+    ) -> tuple[Outcome, ...]:
         if account.kind is AccountKind.CAPTURE:
             await begin()
             return tuple(captured(pending) for pending in delivery.pending)
@@ -80,6 +98,8 @@ class Deliverer:
     ) -> tuple[Outcome, ...]:
         if content is None:
             return failed(delivery, ContentRefused("the content of this mail is gone", code=554))
+        if len(content) != delivery.size_bytes:
+            raise Damaged(f"{len(content)} of its {delivery.size_bytes} bytes are stored")
         try:
             if account.rewrite_from:
                 content = with_sender(content, account.rewrite_from)
@@ -97,15 +117,28 @@ class Deliverer:
         while left:
             portion, rest = left[: self._max_recipients], left[self._max_recipients :]
             part = replace(delivery, pending=portion) if portion != delivery.pending else delivery
-            part = await self._returns.readdressed(part, account)
-            said = await self._offer(part, account, content, begin)
-            if part.sender != delivery.sender:
-                # The upstream's reports come back to us, not to who asked for them.
-                said = untold(part, said)
+            try:
+                said = await self._offer_portion(part, account, content, begin)
+            except Fenced:
+                raise
+            except Exception as error:
+                # What was said of the first portions stands.
+                if not outcomes:
+                    raise
+                said = cut_short(replace(delivery, pending=left), error)
+                rest = ()
             outcomes |= {outcome.n: outcome for outcome in said}
             again = next_portion(said)
             left = (*(p for p in portion if p.n in again), *rest)
         return tuple(outcomes[p.n] for p in delivery.pending)
+
+    async def _offer_portion(
+        self, part: Delivery, account: Account, content: bytes, begin: BeforeData
+    ) -> list[Outcome]:
+        readdressed = await self._returns.readdressed(part, account)
+        said = await self._offer(readdressed, account, content, begin)
+        # The upstream's reports come back to us, not to who asked for them.
+        return said if readdressed.sender == part.sender else untold(part, said)
 
     async def _offer(
         self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
@@ -138,19 +171,20 @@ class Begin:
         self._spool = spool
         self._delivery = delivery
         self._account = account
-        self._is_done = delivery.is_begun
+        self._is_stored = delivery.is_begun
+        self.is_done = False
 
     async def __call__(self) -> None:
         # The fence guards the store, but no upstream asks for it: a node that was frozen must see
         # that itself, before it sends what another node may have sent by now.
         if not self._spool.lease_is_fresh():
             await self._spool.renew()
-        if self._is_done:
-            return
-        free_at = await self._spool.begin(self._delivery, self._account)
-        if free_at is not None:
-            raise LimitReached(free_at)
-        self._is_done = True
+        if not self._is_stored:
+            free_at = await self._spool.begin(self._delivery, self._account)
+            if free_at is not None:
+                raise LimitReached(free_at)
+            self._is_stored = True
+        self.is_done = True
 
 
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
@@ -209,6 +243,17 @@ def failed(delivery: Delivery, refused: ContentRefused) -> tuple[Outcome, ...]:
         Outcome(p.n, Verdict.FAILED, refused.code, refused.enhanced, text, "relay")
         for p in delivery.pending
     )
+
+
+def cut_short(left: Delivery, error: Exception) -> list[Outcome]:
+    """Return what the end of a later portion means for those who were not taken before."""
+    if isinstance(error, ContentRefused):
+        return list(failed(left, error))
+    if isinstance(error, RelayError):
+        return list(deferred(left, str(error), "connect"))
+    maillog.fault(left.pk, tenant=left.tenant_id, where="deliver", error=error)
+    reply = f"a fault inside the relay: {type(error).__name__}"
+    return [Outcome(p.n, Verdict.UNKNOWN, 0, None, reply, "relay") for p in left.pending]
 
 
 def untold(delivery: Delivery, outcomes: list[Outcome]) -> list[Outcome]:

@@ -112,7 +112,7 @@ class Keeper:
     async def _expire(self) -> None:
         spool, number = self._spool, self._spool.next_claim()
         now = spool.now()
-        script = partial(due.claim_expired, now, spool.epoch, number, EXPIRED_AT_ONCE)
+        script = partial(due.claim_expired, spool.desk(), number, EXPIRED_AT_ONCE)
         await self._dispatcher.expire(await spool.database.write(script))
         # Mail of a lane that moves is seen when its turn comes; only what stands still is looked
         # for.
@@ -122,7 +122,8 @@ class Keeper:
 
     async def _expire_in(self, lane: str, accepted_before: float) -> None:
         spool, number = self._spool, self._spool.next_claim()
-        script = partial(due.claim_old, lane, accepted_before, spool.epoch, number, EXPIRED_AT_ONCE)
+        desk = spool.desk()
+        script = partial(due.claim_old, lane, accepted_before, desk, number, EXPIRED_AT_ONCE)
         await self._dispatcher.expire(await spool.database.write(script))
 
 

@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterable, Sequence
 
 from relay import maillog
 from relay.attachments.prepare import Preparer
-from relay.dispatch.claims import next_lanes, share
+from relay.dispatch.claims import AFTER_TROUBLE_S, Claims
 from relay.dispatch.couriers import Couriers
-from relay.dispatch.deliver import Deliverer, LimitReached, deferred
+from relay.dispatch.deliver import Deliverer, InDoubt, LimitReached, deferred
 from relay.dispatch.health import Health
 from relay.dispatch.holdings import Holdings, held_bytes
+from relay.dispatch.lanes import Lanes
 from relay.dispatch.outlet import Outlet
 from relay.dispatch.places import Place, Places
 from relay.dispatch.preparing import Preparing
 from relay.dispatch.results import Results
 from relay.dispatch.settings import DispatchSettings
 from relay.dispatch.settler import Settler
+from relay.dispatch.suspects import Suspects, is_suspect
 from relay.dispatch.ways import Ways
 from relay.errors import (
     AccountFault,
@@ -33,16 +35,16 @@ from relay.errors import (
     AttachmentUnavailable,
     Fenced,
     Held,
-    RelayError,
     StorageUnavailable,
+    StoreUnavailable,
     Temporary,
+    UnsafeStore,
+    Unwritable,
 )
 from relay.metrics import Metrics
-from relay.model import Delivery, LimitBehavior
-from relay.store import limits
+from relay.model import Account, Delivery, LimitBehavior
 from relay.store.spool import Spool
 
-AFTER_TROUBLE_S = 1.0
 # RFC 3463 §3.5: mail system congestion.
 CONGESTED = "5.4.5"
 # RFC 4468 §5: message content not available.
@@ -72,22 +74,22 @@ class Dispatcher:
         self._metrics = metrics
         self._settings = settings
         self._clock = clock
-        self._due: set[str] = set()
-        self._ready: dict[str, None] = {}
-        self._wakened = asyncio.Event()
+        self._lanes = Lanes()
+        self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
+        self._places = Places(ways, self._holdings, deliverer.ready)
+        self._claims = Claims(spool, ways, self._lanes, self._holdings, self, clock)
+        self._suspects = Suspects(spool)
         self._couriers = Couriers(
             self._carry, self._weight, self._back, settings.max_deliveries, clock
         )
         self._preparing = Preparing(spool, preparer, self._prepared, self._troubled)
         self._task: asyncio.Task[None] | None = None
-        self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
-        self._places = Places(ways, self._holdings, deliverer.ready)
         self._is_stopping = False
 
     # The Taker: called by the spool, never waits.
     def reserve(self, lane: str, size_bytes: int, *, may_begin: bool) -> Place | None:
         # What waits in the store was there before: a newcomer does not pass it.
-        if lane in self._due or not self._settings.hands_over or not self._is_able:
+        if lane in self._lanes.due or not self._settings.hands_over or not self.is_able():
             return None
         return self._places.reserve(lane, size_bytes, may_begin=may_begin)
 
@@ -99,17 +101,14 @@ class Dispatcher:
         self._places.leave(place)
         outlet = place.outlet
         if self._is_stopping or not outlet.is_open(self._clock()):
-            self._give_back([delivery])
+            self.give_back([delivery])
             self._let_go(place.size_bytes)
             self.notice([delivery.lane])
         else:
             self._push(outlet, delivery)
 
     def notice(self, lanes: Iterable[str]) -> None:
-        for lane in lanes:
-            self._due.add(lane)
-            self._ready[lane] = None
-        self._wakened.set()
+        self._lanes.notice(lanes)
 
     # Life.
     def start(self) -> None:
@@ -122,7 +121,7 @@ class Dispatcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         for outlet in self._ways.outlets:
-            self._give_back(outlet.empty())
+            self.give_back(outlet.empty())
         await self._couriers.stop(budget_s)
         await self._preparing.stop()
         try:
@@ -167,72 +166,32 @@ class Dispatcher:
 
     @property
     def lanes_due(self) -> list[str]:
-        return sorted(self._due)
+        return sorted(self._lanes.due)
 
-    # Claiming: from the store into memory.
     async def _run(self) -> None:
         while True:
-            await self._wakened.wait()
+            await self._lanes.wait()
             await asyncio.sleep(self._settings.tick_s)
-            self._wakened.clear()
-            try:
-                await self._refill()
-            except* RelayError as group:
-                maillog.store_trouble(group.exceptions[0])
-                await self._pause()
-            except* Exception as group:  # noqa: BLE001 - the loop must live
-                maillog.unexpected("dispatch", group)
-                await self._pause()
+            self._lanes.sleep()
+            await self._claims.refill()
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(AFTER_TROUBLE_S)
-        self.notice(list(self._due))
+    # The Hands: called by the claims, never wait.
+    def is_able(self) -> bool:
+        return self._settler.is_clear and not self._is_stopping
 
-    async def _refill(self) -> None:
-        """Claim for every lane that has work and whose account has room."""
-        while self._is_able and (lanes := next_lanes(self._ready, self._ways, self._holdings)):
-            most = share(self._holdings, len(lanes))
-            async with asyncio.TaskGroup() as group:
-                for lane in lanes:
-                    if lane in self._due:
-                        group.create_task(self._claim(lane, most))
-
-    async def _claim(self, lane: str, its_share: int) -> None:
-        await self._ways.find(lane)
-        outlet = self._ways.open_outlet(lane)
-        most = min(its_share, await self._claimable(outlet)) if outlet else 0
-        if outlet is None or most <= 0:
-            return
-        # Before the claim, so that work which is announced meanwhile is not forgotten.
-        self._due.discard(lane)
-        try:
-            deliveries = await self._spool.claim(lane, most)
-        except RelayError:
-            self._due.add(lane)
-            raise
-        if not outlet.is_open(self._clock()):
-            # It closed meanwhile. What it had goes back too, so that all of it keeps its order.
-            self._give_back(deliveries)
-            self.notice([lane])
-            return
+    def take_claimed(self, outlet: Outlet, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
             self._holdings.hold(held_bytes(delivery))
             self._push(outlet, delivery)
-        if sum(len(d.pending) for d in deliveries) >= most:
-            self._due.add(lane)
-            if outlet.is_low:
-                self._ready[lane] = None
 
-    async def _claimable(self, outlet: Outlet) -> int:
-        most = outlet.room(self._clock())
-        account = outlet.account
-        if most <= 0 or not account.is_limited or account.limit_behavior is LimitBehavior.REJECT:
-            return most
-        now = self._spool.now()
-        free, free_at = await self._spool.database.write(lambda: limits.standing(account, now))
-        if free_at is not None:
-            self._close_until(outlet, free_at)
-        return min(most, free - outlet.waiting - outlet.preparing - outlet.active)
+    def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        self._results.given_back(deliveries)
+        self._lanes.due.update(delivery.lane for delivery in deliveries)
+
+    def close_until(self, outlet: Outlet, free_at: float) -> None:
+        wait_s = max(0.0, free_at - self._spool.now())
+        outlet.full_until = self._clock() + wait_s
+        self._close(outlet, wait_s)
 
     # Carrying: from memory to the upstream.
     def _push(self, outlet: Outlet, delivery: Delivery) -> None:
@@ -243,24 +202,35 @@ class Dispatcher:
         return self._ways.known(next(iter(outlet.lanes))).weight
 
     async def _carry(self, outlet: Outlet, delivery: Delivery) -> None:
-        if self._due and outlet.is_low:
-            self._want_more(outlet)
+        if self._lanes.due and outlet.is_low:
+            self._lanes.want(outlet.lanes)
         try:
             if self._is_over(delivery):
                 return
-            if delivery.is_prepared:
+            if is_suspect(delivery):
+                await self._carry_suspect(outlet, delivery)
+            elif delivery.is_prepared:
                 await self._deliver(outlet, delivery)
             else:
                 self._preparing.start(outlet, delivery)
+        except Exception as error:  # noqa: BLE001 - one mail's fault must not stop the others
+            self._results.faulted(outlet.account, delivery, error)
         finally:
             self._let_go(held_bytes(delivery))
 
-    def _want_more(self, outlet: Outlet) -> None:
-        wanted = self._due if len(self._due) < len(outlet.lanes) else outlet.lanes
-        for lane in wanted:
-            if lane in self._due and lane in outlet.lanes:
-                self._ready[lane] = None
-                self._wakened.set()
+    async def _carry_suspect(self, outlet: Outlet, delivery: Delivery) -> None:
+        """Have one such mail in hand at a time; another waits in the store."""
+        try:
+            async with self._suspects.in_hand(delivery):
+                if delivery.is_prepared:
+                    await self._deliver(outlet, delivery)
+                else:
+                    await self._preparing.run(outlet, delivery)
+        except TimeoutError:
+            self._results.put_off(delivery, AFTER_TROUBLE_S)
+        except StoreUnavailable as error:
+            maillog.store_trouble(error)
+            self._results.put_off(delivery, AFTER_TROUBLE_S)
 
     async def _deliver(self, outlet: Outlet, delivery: Delivery) -> None:
         """Deliver one mail over the outlet's account and settle what came of it."""
@@ -279,7 +249,7 @@ class Dispatcher:
             self._holdings.hold(held_bytes(delivery))
             self._push(outlet, delivery)
         else:
-            self._give_back([delivery])
+            self.give_back([delivery])
 
     async def _troubled(
         self, outlet: Outlet, delivery: Delivery, error: Exception, started_at: float
@@ -289,36 +259,51 @@ class Dispatcher:
         match error:
             case Held():
                 # Somebody took it back; were it in part only, the rest is given back too.
-                self._give_back([delivery])
+                self.give_back([delivery])
             case AccountFault():
                 self._rest(outlet, error, delivery)
             case LimitReached():
                 self._limit(outlet, error, delivery)
             case Fenced():
                 maillog.fenced(delivery.pk, tenant=delivery.tenant_id)
+            case AttachmentGone():
+                self._results.failed(delivery, account.id, str(error), NOT_AVAILABLE)
             case AttachmentUnavailable() | StorageUnavailable():
                 outcomes = deferred(delivery, str(error), "attachments")
                 self._results.attempted(account, delivery, outcomes, started_at)
-            case AttachmentGone():
-                self._results.failed(delivery, account.id, str(error), NOT_AVAILABLE)
-            case RelayError():
+            case Temporary() | UnsafeStore() if not isinstance(error, Unwritable):
                 maillog.store_trouble(error)
-                self._give_back([delivery])
+                self.give_back([delivery])
                 await asyncio.sleep(AFTER_TROUBLE_S)
             case _:
+                self._fault(account, delivery, error, started_at)
+
+    def _fault(
+        self, account: Account, delivery: Delivery, error: Exception, started_at: float
+    ) -> None:
+        """Settle a mail at which this relay failed by itself."""
+        match error:
+            case OSError():
                 maillog.unexpected("deliver", error)
-                outcomes = deferred(delivery, "a fault inside the relay", "connect")
+                outcomes = deferred(delivery, "this relay is short of something", "relay")
                 self._results.attempted(account, delivery, outcomes, started_at)
+            case InDoubt():
+                self._results.faulted(account, delivery, error.__cause__ or error, in_doubt=True)
+            case _:
+                self._results.faulted(account, delivery, error)
 
     def _is_over(self, delivery: Delivery) -> bool:
         """Settle mail that is not to be sent any more: it is too old, or was suspended since it was
         claimed.
         """
+        if self._results.is_put_aside(delivery):
+            self._results.put_aside(delivery)
+            return True
         if self._results.is_expired(delivery):
             self._results.expired(delivery)
             return True
         if self._ways.known(delivery.lane).holds(delivery.batch_code):
-            self._give_back([delivery])
+            self.give_back([delivery])
             return True
         return False
 
@@ -334,14 +319,14 @@ class Dispatcher:
         if outlet.health is not was:
             account = outlet.account
             maillog.account_rests(account.tenant_id, account.id, wait_s=wait_s, reason=reason)
-        self._give_back([delivery])
+        self.give_back([delivery])
         self._close(outlet, wait_s)
 
     def _recover(self, outlet: Outlet) -> None:
         if outlet.health.is_doubtful:
             outlet.health = Health()
             maillog.account_recovered(outlet.account.tenant_id, outlet.account.id)
-            self._want_more(outlet)
+            self._lanes.want(outlet.lanes)
 
     def _limit(self, outlet: Outlet, reached: LimitReached, delivery: Delivery) -> None:
         account = outlet.account
@@ -350,13 +335,8 @@ class Dispatcher:
             reply = f"the rate limit of account {account.id} is reached"
             self._results.failed(delivery, account.id, reply, CONGESTED)
             return
-        self._give_back([delivery])
-        self._close_until(outlet, reached.free_at)
-
-    def _close_until(self, outlet: Outlet, free_at: float) -> None:
-        wait_s = max(0.0, free_at - self._spool.now())
-        outlet.full_until = self._clock() + wait_s
-        self._close(outlet, wait_s)
+        self.give_back([delivery])
+        self.close_until(outlet, reached.free_at)
 
     def _close(self, outlet: Outlet, wait_s: float) -> None:
         """Give back what waits, and look at the lanes when the outlet may work again.
@@ -367,6 +347,7 @@ class Dispatcher:
         self.notice([lane for lane in outlet.lanes if self._ways.open_outlet(lane)])
         asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, outlet.lanes)
 
+    # An account that is slow.
     async def set_slow_aside(self) -> None:
         """Have slow deliveries leave their places to others, and nothing wait behind them."""
         for hand in self._couriers.slow:
@@ -374,27 +355,19 @@ class Dispatcher:
                 self._couriers.set_aside(hand)
                 if hand.outlet.is_stuck:
                     self._empty(hand.outlet)
-                self._wakened.set()
+                self._lanes.wake()
 
     def _back(self, outlet: Outlet, delivery: Delivery) -> None:
         self._holdings.take_back(held_bytes(delivery))
-        self.notice(outlet.lanes & self._due)
+        self.notice(outlet.lanes & self._lanes.due)
 
     def _empty(self, outlet: Outlet) -> None:
         waiting = outlet.empty()
-        self._give_back(waiting)
+        self.give_back(waiting)
         for delivery in waiting:
             self._let_go(held_bytes(delivery))
 
-    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
-        self._results.given_back(deliveries)
-        self._due.update(delivery.lane for delivery in deliveries)
-
-    @property
-    def _is_able(self) -> bool:
-        return self._settler.is_clear and not self._is_stopping
-
     def _let_go(self, size_bytes: int) -> None:
         self._holdings.let_go(size_bytes)
-        if self._ready:
-            self._wakened.set()
+        if self._lanes.ready:
+            self._lanes.wake()

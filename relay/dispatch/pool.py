@@ -182,6 +182,8 @@ class Pool:
             self._learned[upstream.account.key] = mails, self._clock()
 
     async def _open(self, account: Account) -> Upstream:
+        if account.is_damaged:
+            raise AccountFault("its stored password cannot be read: set it again", phase="auth")
         context = await self._context(account)
         client = await _connected(account, self._settings, context, self._names)
         try:

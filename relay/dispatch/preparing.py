@@ -32,9 +32,8 @@ class Preparing:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, outlet: Outlet, delivery: Delivery) -> None:
-        outlet.preparing += 1
         # It waits outside of memory: the store has it.
-        task = asyncio.create_task(self._run(outlet, replace(delivery, content=None)))
+        task = asyncio.create_task(self.run(outlet, replace(delivery, content=None)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -44,7 +43,9 @@ class Preparing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _run(self, outlet: Outlet, delivery: Delivery) -> None:
+    async def run(self, outlet: Outlet, delivery: Delivery) -> None:
+        """Make one complete here and now."""
+        outlet.preparing += 1
         started_at = self._spool.now()
         try:
             await self._check_limit(outlet.account)

@@ -8,8 +8,9 @@ from relay.dispatch import retry
 from relay.dispatch.retry import RetryPolicy
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
+from relay.errors import RelayError
 from relay.metrics import Metrics
-from relay.model import Account, AccountKind, Delivery, Ingress, Outcome, State
+from relay.model import Account, AccountKind, Delivery, Ingress, Outcome, State, Verdict
 from relay.store.queue.settle import Release, Resolution, Settlement
 from relay.store.spool import Spool
 
@@ -65,6 +66,7 @@ class Results:
         resolutions = retry.without_attempt(delivery, reply, status, now)
         self._end(delivery, account_id, (), resolutions, now)
         self._metrics.failed(delivery.tenant_id, account_id, len(resolutions))
+        self._tell_put_aside(delivery, resolutions)
         self._tell_double_bounce(delivery, reply)
 
     def expired(self, delivery: Delivery) -> None:
@@ -75,15 +77,56 @@ class Results:
     def in_doubt(self, delivery: Delivery) -> None:
         """Take what a dead node had begun: nobody knows how it ended."""
         now = self._spool.now()
-        outcomes = retry.lost(delivery, "the relay stopped while it was sending this")
+        outcomes = retry.lost(delivery, retry.DIED)
         resolutions = retry.after_crash(self._policy, delivery, now)
         self._end(delivery, delivery.account_id or "unknown", outcomes, resolutions, now)
+        self._tell_put_aside(delivery, resolutions)
+
+    def is_put_aside(self, delivery: Delivery) -> bool:
+        return retry.is_put_aside(self._policy, delivery)
+
+    def put_aside(self, delivery: Delivery) -> None:
+        """Give up what the relay died with too often."""
+        reply = f"put aside: {retry.DIED}, too often"
+        self.failed(delivery, delivery.account_id or "none", reply, retry.FAULT)
+
+    def faulted(
+        self, account: Account, delivery: Delivery, error: BaseException, *, in_doubt: bool = False
+    ) -> None:
+        """Take that our own code failed at a mail; `in_doubt`: an upstream may have it."""
+        maillog.fault(delivery.pk, tenant=delivery.tenant_id, where="deliver", error=error)
+        now = self._spool.now()
+        reason = str(error) if isinstance(error, RelayError) else type(error).__name__
+        reply = f"a fault inside the relay: {reason}"
+        verdict = Verdict.UNKNOWN if in_doubt else Verdict.DEFERRED
+        outcomes = tuple(Outcome(p.n, verdict, 0, None, reply, "relay") for p in delivery.pending)
+        spread = random.uniform(-1, 1)  # noqa: S311 - as above
+        resolutions = retry.after_fault(self._policy, delivery, outcomes, now, spread)
+        self._end(delivery, account.id, outcomes, resolutions, now)
+        for outcome, resolution in zip(outcomes, resolutions, strict=True):
+            self._tell(account, delivery, outcome, resolution, 0)
+        self._tell_put_aside(delivery, resolutions)
+
+    def _tell_put_aside(self, delivery: Delivery, resolutions: Sequence[Resolution]) -> None:
+        ended = [r for r in resolutions if r.status == retry.FAULT]
+        if ended:
+            maillog.put_aside(
+                delivery.pk,
+                tenant=delivery.tenant_id,
+                recipients=len(ended),
+                reason=ended[0].reply,
+            )
 
     def given_back(self, deliveries: Sequence[Delivery]) -> None:
         """Make leased mail due again without an attempt."""
         now = self._spool.now()
         for delivery in deliveries:
             self._settler.settle(Release(delivery, now))
+
+    def put_off(self, delivery: Delivery, wait_s: float) -> None:
+        """Give a mail back that is not to be claimed again at once."""
+        now = self._spool.now()
+        self._settler.settle(Release(delivery, now + wait_s, State.DEFERRED))
 
     def _end(
         self,
@@ -94,7 +137,9 @@ class Results:
         now: float,
     ) -> None:
         way = self._ways.known(delivery.lane)
-        wishes = way.wants_reports and is_clients(delivery), way.keeps_content
+        # What is put aside can be tried again, once what was wrong is mended.
+        is_aside = any(r.status == retry.FAULT for r in resolutions)
+        wishes = way.wants_reports and is_clients(delivery), way.keeps_content or is_aside
         self._settler.settle(
             Settlement(delivery, account_id, now, now, outcomes, resolutions, *wishes)
         )

@@ -7,21 +7,32 @@ the first: most greylisting ends within five minutes.
 Pure: no clock, no I/O, no chance. The caller brings the time and the spread.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from relay.model import Delivery, OnUnknown, Outcome, Pending, State, Verdict
 from relay.store.queue.settle import Resolution
 
+DIED = "the relay stopped while it was sending this"
+# RFC 3463 §3.4: other or undefined mail system status.
+FAULT = "5.3.0"
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
     """`waits_s` after each attempt, the last again and again; each ±`jitter` of itself; not past
-    `lifetime_s`.
+    `lifetime_s`. `most_faults` of our own in a row end a mail.
     """
 
     waits_s: tuple[float, ...]
     jitter: float
     lifetime_s: float
+    most_faults: int = 5
+
+    def wait_s(self, attempts: int, spread: float) -> float:
+        """Return how long to wait after so many attempts, at least 1."""
+        wait_s = self.waits_s[min(attempts, len(self.waits_s)) - 1]
+        return wait_s * (1 + self.jitter * spread)
 
 
 def expires_at(policy: RetryPolicy, delivery: Delivery) -> float:
@@ -42,8 +53,7 @@ def next_attempt(
     """
     if delivery.max_attempts is not None and attempts >= delivery.max_attempts:
         return None
-    wait_s = policy.waits_s[min(attempts, len(policy.waits_s)) - 1]
-    due_at = now + wait_s * (1 + policy.jitter * spread)
+    due_at = now + policy.wait_s(attempts, spread)
     return due_at if due_at < expires_at(policy, delivery) else None
 
 
@@ -98,11 +108,58 @@ def after_crash(policy: RetryPolicy, delivery: Delivery, now: float) -> tuple[Re
     The first time it is due at once, since the upstream's connection died with the node. A mail
     that was begun at several deaths may be their cause: then it waits as after any attempt.
     """
-    outcomes = lost(delivery, "the relay stopped while it was sending this")
-    resolutions = [resolve(policy, delivery, outcome, now, 0) for outcome in outcomes]
+    outcomes = lost(delivery, DIED)
     return tuple(
-        replace(r, due_at=now) if r.state is State.DEFERRED and r.unknowns == 1 else r
-        for r in resolutions
+        _after_death(policy, resolve(policy, delivery, outcome, now, 0), pending.faults, now)
+        for outcome, pending in zip(outcomes, delivery.pending, strict=True)
+    )
+
+
+def _after_death(
+    policy: RetryPolicy, resolution: Resolution, faults: int, now: float
+) -> Resolution:
+    if resolution.state is not State.DEFERRED:
+        return resolution
+    if faults >= policy.most_faults:
+        return _put_aside(resolution, DIED, faults, now)
+    due_at = now if resolution.unknowns == 1 else resolution.due_at
+    return replace(resolution, due_at=due_at, faults=faults)
+
+
+def is_put_aside(policy: RetryPolicy, delivery: Delivery) -> bool:
+    """Say whether the relay died with it too often."""
+    return any(p.faults >= policy.most_faults for p in delivery.pending)
+
+
+def after_fault(
+    policy: RetryPolicy, delivery: Delivery, outcomes: Sequence[Outcome], now: float, spread: float
+) -> tuple[Resolution, ...]:
+    """Resolve an attempt that our own code failed at: it is tried again, up to `most_faults` times
+    in a row. No time of the mail is read here: it may be what is wrong.
+    """
+    return tuple(
+        _after_one_more(policy, pending, outcome, now, spread)
+        for pending, outcome in zip(delivery.pending, outcomes, strict=True)
+    )
+
+
+def _after_one_more(
+    policy: RetryPolicy, pending: Pending, outcome: Outcome, now: float, spread: float
+) -> Resolution:
+    faults, unknowns = pending.faults + 1, pending.unknowns + (outcome.verdict is Verdict.UNKNOWN)
+    due_at = now + policy.wait_s(faults, spread)
+    waits = Resolution(
+        pending.n, State.DEFERRED, pending.attempts + 1, unknowns, due_at, 0, outcome.reply
+    )
+    if faults >= policy.most_faults:
+        return _put_aside(waits, outcome.reply, faults, now)
+    return replace(waits, faults=faults)
+
+
+def _put_aside(resolution: Resolution, reason: str, faults: int, now: float) -> Resolution:
+    reply = f"put aside after {faults} faults: {reason}"
+    return replace(
+        resolution, state=State.FAILED, due_at=now, code=0, reply=reply, status=FAULT, faults=faults
     )
 
 

@@ -149,6 +149,8 @@ def _local_part(text: str) -> str:
     content = _QUOTED_PAIR.sub(r"\1", text[1:-1]) if is_quoted else text
     if not content:
         _bad_syntax("the local part is empty")
+    if "\ufffd" in content:
+        _bad_syntax("a character of it was lost on its way here")
     if not is_quoted and not _DOT_STRING.fullmatch(content):
         _bad_syntax("character that must be quoted in the local part")
     if not _ROUTING.isdisjoint(content):

@@ -9,7 +9,7 @@ dropped. Nothing is written before `configure`.
 
 from relay.maillog import lines
 from relay.maillog.lines import configure as configure
-from relay.maillog.lines import traceback_of, without_login
+from relay.maillog.lines import places_of, traceback_of, without_login
 from relay.model import Ingress, Verdict
 
 # A mail comes in.
@@ -128,6 +128,25 @@ def double_bounce(pk: str, *, tenant: str, reply: str) -> None:
 def bounced(pk: str, *, tenant: str, n: int, type: str, code: str, reason: str) -> None:
     """Say that mail for recipient number `n` came back, or was complained of."""
     lines.log.info("bounced", id=pk, tenant=tenant, n=n, type=type, code=code, reason=reason)
+
+
+def fault(pk: str, *, tenant: str, where: str, error: BaseException) -> None:
+    """Say that our own code failed at one mail, and where; not with what words, which may be the
+    mail's.
+    """
+    lines.log.error(
+        "fault",
+        id=pk,
+        tenant=tenant,
+        where=where,
+        kind=type(error).__name__,
+        traceback=places_of(error),
+    )
+
+
+def put_aside(pk: str, *, tenant: str, recipients: int, reason: str) -> None:
+    """Say that recipients were given up for faults of our own; their content is kept."""
+    lines.log.error("put_aside", id=pk, tenant=tenant, recipients=recipients, reason=reason)
 
 
 def account_rests(tenant: str, account: str, *, wait_s: float, reason: str) -> None:
@@ -304,6 +323,11 @@ def local_socket_failed(reason: str) -> None:
 def recovered(count: int) -> None:
     """Say that recipients which a dead node had leased were taken up."""
     lines.log.warning("recovered", recipients=count)
+
+
+def secret_damaged(where: str) -> None:
+    """Say that a sealed value does not open: whoever needs it waits until it is set again."""
+    lines.log.error("secret_damaged", where=where)
 
 
 def lease_lost(epoch: int) -> None:

@@ -18,6 +18,7 @@ from typing import Literal, TextIO
 from structlog.processors import LogfmtRenderer
 
 _LONGEST_VALUE = 1000
+_MOST_PLACES = 60
 _LONGEST_TRACEBACK = 20000
 _SILENT = logging.CRITICAL  # above every level that is used here
 _LEVELS = {
@@ -188,3 +189,14 @@ def traceback_of(error: BaseException | None) -> list[str] | None:
         return None
     text = without_login("".join(traceback.format_exception(error)))
     return [_printable(line) for line in text[-_LONGEST_TRACEBACK:].splitlines()]
+
+
+def places_of(error: BaseException) -> list[str]:
+    """Return the traceback without any text of the errors in it."""
+    told: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None and len(told) < _MOST_PLACES:
+        lines = "".join(traceback.format_tb(cause.__traceback__)).splitlines()
+        told += [*map(_printable, lines[-_MOST_PLACES:]), type(cause).__name__]
+        cause = cause.__cause__ or cause.__context__
+    return told

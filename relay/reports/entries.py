@@ -7,6 +7,7 @@ what follows is the same in every entry, null where it is not known. Times are w
 import json
 from collections.abc import Mapping, Sequence
 
+from relay.formats.stored_json import object_in
 from relay.store.events import StoredEvent
 
 Entry = dict[str, object]
@@ -39,7 +40,7 @@ def entry(event: StoredEvent) -> Entry | None:
         "event_id": event.event_id,
         "seq": event.seq,
         "recipient": event.data.get("recipient"),
-        "metadata": None if event.metadata is None else json.loads(event.metadata),
+        "metadata": None if event.metadata is None else object_in(event.metadata),
         "account_id": event.data.get("account_id"),
         "code": event.data.get("code") or None,
     }

@@ -52,6 +52,9 @@ class Caller:
     async def post(self, tenant: Tenant, body: bytes, call_id: str, now: float) -> Answer:
         """Call a tenant with a report; `call_id` names it the same way when it is sent again."""
         try:
+            if tenant.damaged:
+                names = ", ".join(tenant.damaged)
+                raise UnusableTarget(f"{names} cannot be read: to be set again")
             headers = [*JSON, *authorization(tenant.client_auth)]
             if tenant.callback_secret:
                 headers += signature(tenant.callback_secret, body, call_id, now)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay import maillog
-from relay.errors import Fenced, RelayError
+from relay.errors import Fenced, RelayError, Temporary
 from relay.metrics import Metrics
 from relay.reports.answer import Verdict, backoff_s, judge, receipt
 from relay.reports.entries import report
@@ -180,7 +180,7 @@ class Reporter:
         events, failures, failing_since = turn.events, turn.failures, turn.failing_since
         has_held = False
         for calls_left in reversed(range(self._settings.max_calls)):
-            told = await self._call(turn, events)
+            told = await self._call_guarded(turn, events)
             if told.verdict.fault:
                 await self._put_off(turn, told, failures, failing_since)
                 return
@@ -203,6 +203,18 @@ class Reporter:
         taken = receipt(told.events, told.verdict.refused, now, give_up_s)
         self._tell_parked(turn, len(taken.parked))
         return taken
+
+    async def _call_guarded(self, turn: Turn, events: Sequence[StoredEvent]) -> Told:
+        """Call the client once; a fault of our own is put off like one of the client's."""
+        try:
+            return await self._call(turn, events)
+        except Temporary:
+            raise
+        except Exception as error:  # noqa: BLE001 - what fails again and again must not be tried without a pause
+            maillog.unexpected("report", error)
+            return Told(
+                tuple(events), Verdict(fault=f"a fault inside the relay: {type(error).__name__}")
+            )
 
     async def _call(self, turn: Turn, events: Sequence[StoredEvent]) -> Told:
         """Call the client once. What no longer has anybody to be told to is acknowledged."""

@@ -5,7 +5,9 @@ when it changes.
 import json
 from collections.abc import Sequence
 
+from relay import maillog
 from relay.crypto import Keyring
+from relay.errors import SecretDamaged
 from relay.model import Account, AccountKind, LimitBehavior, TlsMode
 from relay.store.database import Database, Query, Row, Script, Value
 
@@ -73,8 +75,13 @@ class AccountStore:
         return None if value is None else self._keyring.seal(value, where=where)
 
     def _open(self, row: Row, column: str) -> str | None:
+        """Return a secret; None where it is damaged, so that the account can still be mended."""
         where = f"accounts/{row['tenant_id']}/{row['id']}/{column}"
-        return None if row[column] is None else self._keyring.open(row[column], where=where)
+        try:
+            return None if row[column] is None else self._keyring.open(row[column], where=where)
+        except SecretDamaged:
+            maillog.secret_damaged(where)
+            return None
 
     def _values(self, account: Account, now: float) -> tuple[Value, ...]:
         return (
@@ -115,13 +122,15 @@ class AccountStore:
         )
 
     def _account(self, row: Row) -> Account:
+        password = self._open(row, "password")
         return Account(
             tenant_id=row["tenant_id"],
             id=row["id"],
             host=row["host"],
             port=row["port"],
             user=row["username"],
-            password=self._open(row, "password"),
+            password=password,
+            is_damaged=row["password"] is not None and password is None,
             use_tls=optional_bool(row["use_tls"]),
             tls=TlsMode(row["tls"]),
             tls_given=bool(row["tls_given"]),

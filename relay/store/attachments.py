@@ -14,7 +14,7 @@ from relay.errors import Held
 from relay.model import ContentTraits, Delivery, FetchMode, NewAttachment
 from relay.store import contents
 from relay.store.database import Database, Each, Query, Row, Script, Value
-from relay.store.queue.claim import must_live
+from relay.store.queue.fence import must_live
 
 OF_MESSAGE = "SELECT * FROM attachments WHERE message_pk = $1 ORDER BY n"
 STANDING = "SELECT is_prepared, accepted_at FROM messages WHERE pk = $1 {for_update}"

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from relay.formats.stored_json import object_in
 from relay.model import new_pk
 from relay.store.database import Database, Each, Query, Row, Script, Value
 
@@ -124,15 +125,15 @@ def place_of(event_id: str) -> Place | None:
 
 
 def stored_event(row: Row) -> StoredEvent:
-    data = json.loads(row["data"])
+    data = object_in(row["data"])
     return StoredEvent(
         message_pk=row["message_pk"],
         seq=row["seq"],
         tenant_id=row["tenant_id"],
         kind=row["kind"],
-        at=row["at"],
+        at=row["at"] if isinstance(row["at"], float) else row["seq"] / 1e6,
         data=data,
-        id=row["id"] or data.get("id") or row["message_pk"],
+        id=row["id"] or str(data.get("id") or row["message_pk"]),
         metadata=row["metadata"],
         refused_at=row["refused_at"],
         number=row["number"],

@@ -17,7 +17,7 @@ from relay.store.accounts import AccountStore
 from relay.store.database import Database, Each, Query, Row, Script
 from relay.store.instance import InstanceStore
 from relay.store.mailbox import INSTANCE, Key, Mailbox, mailbox_of_account, mailbox_of_instance
-from relay.store.queue.claim import NODE_LIVES, must_live
+from relay.store.queue.fence import NODE_LIVES, must_live
 
 T = TypeVar("T")
 

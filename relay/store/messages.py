@@ -2,10 +2,10 @@
 anything.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay.formats.stored_json import object_in, objects_in
 from relay.model import State
 from relay.store import contents
 from relay.store.database import Database, Row, Value
@@ -157,16 +157,14 @@ class MessageStore:
         rows = await self._database.fetch(ATTEMPTS, pk)
         return [
             AttemptView(
-                r["account_id"], r["started_at"], r["ended_at"], tuple(json.loads(r["outcomes"]))
+                r["account_id"], r["started_at"], r["ended_at"], tuple(objects_in(r["outcomes"]))
             )
             for r in rows
         ]
 
     async def events(self, pk: str) -> list[EventView]:
         rows = await self._database.fetch(EVENTS, pk)
-        return [
-            EventView(r["seq"], r["n"], r["kind"], r["at"], json.loads(r["data"])) for r in rows
-        ]
+        return [EventView(r["seq"], r["n"], r["kind"], r["at"], object_in(r["data"])) for r in rows]
 
     async def content(self, pk: str) -> bytes | None:
         """Return the mail's bytes, None when they were dropped."""

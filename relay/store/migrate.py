@@ -61,19 +61,33 @@ def apply(migration: Migration, *, shared: bool, now: float) -> Script[bool]:
     return True
 
 
-async def migrate(database: Database) -> int:
-    """Apply what is missing and return the version. Raises UnsafeStore for a database of a newer
-    Pillarbox.
+def standing(*, shared: bool) -> Script[int]:
+    if shared:
+        yield Query(LOCK)
+    yield Query(CREATE)
+    return max((int(row[0]) for row in (yield Query(APPLIED))), default=0)
+
+
+async def check_version(database: Database) -> int:
+    """Return the version of a database, 0 for a new one. Raises UnsafeStore for one of a newer
+    Pillarbox: nothing in it is changed.
     """
     shared = not database.single_writer
-    known = migrations("postgres" if shared else "sqlite")
-    for migration in known:
-        await database.write(partial(apply, migration, shared=shared, now=database.now()))
-    newest = int(max(row[0] for row in await database.fetch(APPLIED)))
-    ours = known[-1].version
+    newest = await database.write(partial(standing, shared=shared))
+    ours = migrations("postgres" if shared else "sqlite")[-1].version
     if newest > ours:
         raise UnsafeStore(
             f"this database is of schema version {newest}, this Pillarbox knows {ours}: start the"
             " newer Pillarbox, or restore the backup made before the upgrade"
         )
     return newest
+
+
+async def migrate(database: Database) -> int:
+    """Apply what is missing and return the version. Raises UnsafeStore as above."""
+    await check_version(database)
+    shared = not database.single_writer
+    known = migrations("postgres" if shared else "sqlite")
+    for migration in known:
+        await database.write(partial(apply, migration, shared=shared, now=database.now()))
+    return known[-1].version

@@ -4,7 +4,7 @@ A node's lease covers all that it has claimed, so keeping it alive costs one row
 sends. Its epoch is the fence: a number from a counter, never used twice. A node that starts buries
 its own earlier lives at once; any node buries one whose lease ran out. What a dead node had not
 begun is due again; what it had begun may have been sent, and goes to the node that buried it, to be
-settled as unknown.
+settled as unknown. What a node had when it died may have been the cause (see `queue.aside`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from relay.errors import Fenced
 from relay.model import Delivery
 from relay.store.database import Query, Row, Script
-from relay.store.queue.claim import CLAIMED, deliveries, must_live
+from relay.store.queue.aside import Desk, suspect
+from relay.store.queue.claim import CLAIMED, deliveries
+from relay.store.queue.fence import must_live
 
 NEXT_EPOCH = "UPDATE counters SET value = value + 1 WHERE name = 'epoch' RETURNING value"
 REGISTER = "INSERT INTO nodes (epoch, node_id, started_at, lease_until) VALUES ($1, $2, $3, $4)"
@@ -60,17 +62,21 @@ def renew(epoch: int, lease_until: float) -> Script[None]:
         raise Fenced(f"the lease of epoch {epoch} ran out")
 
 
-def bury_dead(epoch: int, node_id: str, claim: int, now: float) -> Script[Estate]:
+def bury_dead(desk: Desk, node_id: str, claim: int) -> Script[Estate]:
     """Take over what dead nodes held; `claim` marks what came to this node by it."""
+    epoch = desk.epoch
     yield from must_live(epoch)
-    rows: Sequence[Row] = yield Query(DEAD, (epoch, node_id, now))
+    rows: Sequence[Row] = yield Query(DEAD, (epoch, node_id, desk.now))
     lanes: list[str] = []
     in_doubt = 0
     for row in rows:
         yield Query(BURY, (row["epoch"],))
+        yield from suspect(row["epoch"], desk.policy, desk.now)
         lanes += [r["lane"] for r in (yield Query(REQUEUE, (row["epoch"],)))]
         in_doubt += len((yield Query(INHERIT, (row["epoch"], epoch, claim))))
-    inherited = deliveries((yield Query(CLAIMED, (epoch, claim, 0)))) if in_doubt else []
+    if not in_doubt:
+        return Estate(len(rows), tuple(lanes), ())
+    inherited = yield from deliveries((yield Query(CLAIMED, (epoch, claim, 0))), desk)
     return Estate(len(rows), tuple(lanes), tuple(inherited))
 
 

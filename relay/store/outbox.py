@@ -16,7 +16,7 @@ from functools import partial
 from relay.errors import Fenced
 from relay.store.database import Database, Each, Query, Script
 from relay.store.events import PORTION, SHOWN, Place, StoredEvent, stored_event
-from relay.store.queue.claim import NODE_LIVES, must_live
+from relay.store.queue.fence import NODE_LIVES, must_live
 
 ENROL = """
 INSERT INTO reporters (tenant_id, beat_at, hold_until, quiet_until, failures)

@@ -22,6 +22,7 @@ from relay.errors import (
     StoreFull,
     StoreUnavailable,
     UnsafeStore,
+    Unwritable,
 )
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
 
@@ -41,6 +42,10 @@ MARKS = {
     "for_share": "FOR SHARE",
     "key_share": "FOR KEY SHARE",
 }
+
+# The server has trouble, or the connection: connection lost, read-only, conflict, resources, not in
+# a state for it, operator, system. Any other class is about the one statement.
+TROUBLE = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 
 DURABILITY = """
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes',
@@ -86,6 +91,8 @@ def translated(error: Exception) -> RelayError:
         return Conflict("the database had to choose between two transactions")
     if state == "53100":
         return StoreFull("no space left for the database")
+    if state and state[:2] not in TROUBLE:
+        return Unwritable(f"the database refused a statement: {type(error).__name__}")
     return StoreUnavailable(f"the database does not answer: {type(error).__name__}")
 
 

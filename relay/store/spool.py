@@ -16,6 +16,7 @@ from relay.model import Account, Delivery, NewMail, OnUnknown
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.queue.arrival import Accepted, Arrival, Lease, named
+from relay.store.queue.aside import Desk, FaultPolicy, charge
 from relay.store.queue.claim import (
     BeginRequest,
     ClaimRequest,
@@ -36,6 +37,8 @@ from relay.store.queue.settle import (
     settle,
 )
 from relay.store.writer import Channel, OnCommit, Writer
+
+NO_FAULT_SETTINGS = FaultPolicy()
 
 Begun = tuple[int, BeginRequest]
 P = TypeVar("P", bound="Place")
@@ -82,8 +85,10 @@ class Spool:
         on_commit: OnCommit,
         postmaster: Postmaster | None = None,
         on_notice: Callable[[Notice], None] = lambda _notice: None,
+        faults: FaultPolicy = NO_FAULT_SETTINGS,
     ) -> None:
         """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued.
+        `faults` says what becomes of mail that this relay fails at by itself.
 
         `now()` is the store's time (Unix seconds).
         """
@@ -91,6 +96,8 @@ class Spool:
         self.now = database.now
         self.postmaster = postmaster
         self._on_notice = on_notice
+        self._faults = faults
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.epoch = 0
         self.node_id = node_id
         self._lease_s = lease_s
@@ -120,6 +127,7 @@ class Spool:
 
     async def start(self) -> None:
         """Begin a life of this node."""
+        self._loop = asyncio.get_running_loop()
         await self._register()
         for writer in self._writers:
             writer.start()
@@ -206,9 +214,21 @@ class Spool:
     async def bury_dead(self) -> nodes.Estate:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
-        return await self.database.write(
-            lambda: nodes.bury_dead(self.epoch, self.node_id, number, self.now())
-        )
+        return await self.database.write(lambda: nodes.bury_dead(self.desk(), self.node_id, number))
+
+    async def charge(self, delivery: Delivery) -> None:
+        """Count a fault of a suspect before it is taken in hand."""
+        await self.database.write(lambda: charge(delivery))
+
+    def desk(self) -> Desk:
+        """Return where mail that cannot be read is dealt with."""
+        return Desk(self.epoch, self.now(), self._faults, self.next_seq, self._unreadable)
+
+    def _unreadable(self, pk: str, lane: str, error: Exception) -> None:
+        # A script may run in a thread of its own.
+        maillog.fault(pk, tenant=lane.partition("/")[0], where="claim", error=error)
+        if self._taker is not None and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._taker.notice, [lane])
 
     async def end_doubts(self) -> list[str]:
         """Make due again what was leased by commits that were not answered; return its lanes."""
@@ -272,7 +292,7 @@ class Spool:
         return (yield from accept_groups(groups, self.epoch, self.now(), self._notify))
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
-        return (yield from claim(requests, self.epoch))
+        return (yield from claim(requests, self.desk()))
 
     def _begin(self, items: Sequence[Begun]) -> Script[Sequence[float | RelayError | None]]:
         current = [request for epoch, request in items if epoch == self.epoch]

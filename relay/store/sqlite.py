@@ -14,7 +14,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,8 +27,10 @@ from relay.errors import (
     StoreLocked,
     StoreUnavailable,
     UnsafeStore,
+    Unwritable,
 )
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+from relay.store.file_system import network_kind
 
 T = TypeVar("T")
 
@@ -52,6 +54,11 @@ PRAGMAS = (
     "PRAGMA cache_size=-32000",
     "PRAGMA temp_store=MEMORY",
 )
+
+# What can be read through in a part of a second.
+CHECKED_BYTES = 256 * 1024 * 1024
+# In the lock file, once there was something in the database.
+SEEN = b"seen\n"
 
 FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -85,6 +92,10 @@ def execute(connection: sqlite3.Connection, step: Query | Each) -> Sequence[Row]
     return ()
 
 
+# One damaged text must not hide the rows beside it: what is no UTF-8 is read as U+FFFD.
+read_text = partial(str, encoding="utf-8", errors="replace")
+
+
 def drive(connection: sqlite3.Connection, script: Write[T]) -> T:
     """Run a script to its end inside the transaction that is open."""
     steps = script()
@@ -116,12 +127,12 @@ def translated(error: Exception) -> RelayError:
     if code in FULL_DISK:
         return StoreFull("no space left for the database")
     if code in DAMAGED:
-        return UnsafeStore(f"the database file is damaged: {error}")
+        return UnsafeStore(damaged(error))
+    if code == sqlite3.SQLITE_ERROR:
+        return Unwritable(f"the database refused a statement: {error}")
     if isinstance(error, sqlite3.OperationalError | sqlite3.InternalError):
         return StoreUnavailable(f"the database does not answer: {error}")
-    if isinstance(error, sqlite3.Error | UnicodeEncodeError | OverflowError):
-        return DataRejected(f"the database refused a value: {error}")
-    return StoreUnavailable(f"the database is closed: {error}")
+    return DataRejected(f"the database refused a value: {error}")
 
 
 class SqliteDatabase:
@@ -139,6 +150,7 @@ class SqliteDatabase:
         self._timeout_s = timeout_s
         self._clock = clock
         self._listeners: list[OnSignal] = []
+        self._is_closed = False
 
     def now(self) -> float:
         return self._clock()
@@ -162,10 +174,13 @@ class SqliteDatabase:
         self._listeners.append(callback)
 
     async def close(self) -> None:
+        self._is_closed = True
         await self._connection.close()
         os.close(self._lock)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
+        if self._is_closed:
+            raise StoreUnavailable("the database is closed")
         try:
             # aiosqlite offers one statement a hop; `_execute` runs any function in its thread.
             call = self._connection._execute(function, self._connection._conn, *args)  # type: ignore[no-untyped-call]
@@ -176,24 +191,48 @@ class SqliteDatabase:
             raise StoreUnavailable(
                 f"the database did not answer in {self._timeout_s:g} s"
             ) from None
-        except (sqlite3.Error, ValueError, UnicodeEncodeError, OverflowError) as error:
+        except (sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
             raise translated(error) from error
 
 
+def check_place(path: Path) -> None:
+    """Raise UnsafeStore where SQLite cannot keep what it promises."""
+    kind = network_kind(path.parent)
+    if kind is not None:
+        raise UnsafeStore(
+            f"{path} is on a network file system ({kind}), where SQLite can lose mail: keep it on a"
+            " local disk, or use PostgreSQL"
+        )
+
+
+def is_gone(path: Path, seen: bytes) -> bool:
+    """Say whether a database that was here (see `locked`) is not any more."""
+    return SEEN in seen and not (path.exists() and path.stat().st_size)
+
+
 def locked(path: Path) -> int:
-    """Take the file's lock for this process, or say who has it."""
+    """Take the file's lock for this process, or say who has it. The lock remembers that there was a
+    database: one that vanished must not be replaced by an empty one in silence.
+    """
     descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+        owner = os.read(descriptor, 32).decode(errors="replace").split("\n")[0] or "unknown"
         os.close(descriptor)
         raise StoreLocked(
             f"{path} is in use by another Pillarbox (pid {owner}); stop it first, or use PostgreSQL"
             " to run several nodes"
         ) from None
+    if is_gone(path, os.pread(descriptor, 64, 0)):
+        os.close(descriptor)
+        raise UnsafeStore(
+            f"{path} is gone or empty, and there was a database: restore it (is its disk mounted?),"
+            f" or delete {path}.lock to begin a new one"
+        )
+    there = SEEN if path.exists() and path.stat().st_size else b""
     os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.pwrite(descriptor, b"%d\n%s" % (os.getpid(), there), 0)
     return descriptor
 
 
@@ -208,11 +247,29 @@ def check_durability(connection: sqlite3.Connection) -> None:
         )
 
 
+def check_soundness(connection: sqlite3.Connection) -> None:
+    """Raise UnsafeStore for a damaged file; a big one would hold up the start, and is not read."""
+    pages, page_bytes = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+    )
+    if pages * page_bytes > CHECKED_BYTES:
+        return
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise UnsafeStore(damaged(verdict))
+
+
+def damaged(what: object) -> str:
+    return f"the database file is damaged, restore a backup: {' '.join(str(what).split())}"
+
+
 def prepare(connection: sqlite3.Connection) -> None:
     connection.row_factory = sqlite3.Row
+    connection.text_factory = read_text
     for pragma in PRAGMAS:
         connection.execute(pragma)
     check_durability(connection)
+    check_soundness(connection)
 
 
 async def open_sqlite(
@@ -223,6 +280,7 @@ async def open_sqlite(
     Raises StoreLocked, UnsafeStore when it is damaged or not durable, StoreUnavailable when it
     cannot be opened.
     """
+    check_place(path)
     lock = locked(path)
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from relay import maillog
+from relay.errors import DataRejected, Unwritable
 from relay.model import Tenant
 from relay.store.database import Database, Script
 from relay.store.retention import DAY_S, UNDECIDED, RetentionStore, Rule
@@ -27,7 +29,11 @@ class Sweeper:
     async def sweep(self) -> None:
         now = self.database.now()
         for tenant in await self.tenants.all():
-            await self.retention.apply(rule_of(tenant, now, self.keep_s))
+            try:
+                await self.retention.apply(rule_of(tenant, now, self.keep_s))
+            except (DataRejected, Unwritable) as error:
+                # What is wrong with one tenant's mail keeps no other's.
+                maillog.unexpected("sweep", error)
         for forget, keep_s in self.chores:
             await self.database.write(partial(forget, now - keep_s))
 

@@ -4,8 +4,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from relay import maillog
 from relay.crypto import Keyring, digest, new_secret
-from relay.errors import NotFound
+from relay.errors import NotFound, SecretDamaged
 from relay.model import DsnWish, Tenant
 from relay.store.database import Database, Query, Row, Script, Value
 from relay.store.outbox import enrol
@@ -54,6 +55,9 @@ class BroughtKey:
 
     key_hash: str
     expires_at: float | None = None
+
+
+SEALED = ("client_auth", "callback_secret", "large_file_config")
 
 
 class TenantStore:
@@ -149,12 +153,14 @@ class TenantStore:
             else self._keyring.seal(value, where=f"tenants/{tenant_id}/{column}")
         )
 
-    def _open(self, tenant_id: str, column: str, value: str | None) -> str | None:
-        return (
-            None
-            if value is None
-            else self._keyring.open(value, where=f"tenants/{tenant_id}/{column}")
-        )
+    def _open(self, row: Row, column: str) -> str | None:
+        """Return a sealed setting; None where it is damaged, so that the tenant can be mended."""
+        where = f"tenants/{row['id']}/{column}"
+        try:
+            return None if row[column] is None else self._keyring.open(row[column], where=where)
+        except SecretDamaged:
+            maillog.secret_damaged(where)
+            return None
 
     def _values(self, tenant: Tenant, now: float) -> tuple[Value, ...]:
         auth = None if tenant.client_auth is None else json.dumps(tenant.client_auth)
@@ -184,11 +190,13 @@ class TenantStore:
         )
 
     def _tenant(self, row: Row) -> Tenant:
-        auth = self._open(row["id"], "client_auth", row["client_auth"])
-        config = row["large_file_config"]
+        auth = self._open(row, "client_auth")
+        secret = self._open(row, "callback_secret")
+        config: str | None = row["large_file_config"]
         # It was not sealed before migration 6.
         if config is not None and not config.startswith("{"):
-            config = self._open(row["id"], "large_file_config", config)
+            config = self._open(row, "large_file_config")
+        opened = zip(SEALED, (auth, secret, config), strict=True)
         return Tenant(
             id=row["id"],
             name=row["name"],
@@ -198,7 +206,7 @@ class TenantStore:
             client_sync_path=row["client_sync_path"],
             client_attachment_path=row["client_attachment_path"],
             client_auth=None if auth is None else json.loads(auth),
-            callback_secret=self._open(row["id"], "callback_secret", row["callback_secret"]),
+            callback_secret=secret,
             rate_limits=None if row["rate_limits"] is None else json.loads(row["rate_limits"]),
             large_file_config=None if config is None else json.loads(config),
             keep_content_days=row["keep_content_days"],
@@ -208,6 +216,7 @@ class TenantStore:
             max_attempts=row["max_attempts"],
             expires_in_s=row["expires_in_s"],
             suspended_batches=tuple(json.loads(row["suspended_batches"])),
+            damaged=tuple(name for name, text in opened if row[name] is not None and text is None),
             created_at=row["created_at"],
             updated_at=row["updated_at"],
         )

@@ -1,8 +1,8 @@
 """Group commit: whatever has gathered while the last commit was syncing goes into the next one.
 
 Promises: an item is answered only when the commit that holds it is done; no timer, so nothing waits
-when the load is low; an item that the database refuses fails alone, the others of its batch are
-committed.
+when the load is low; an item that the database refuses, or that our own code cannot write, fails
+alone: a batch that fails for such a reason is halved until the others of it are committed.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from relay import maillog
-from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, StoreUnavailable
+from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, Unwritable
 from relay.store.database import Database, Script
 
 Item = TypeVar("Item")
@@ -150,33 +152,48 @@ class Writer:
         scripts = [lambda c=c, taken=taken: c.merge([w.item for w in taken]) for c, taken in batch]
         try:
             results = await self._database.write_all(scripts)
-        except (DataRejected, Fenced):
-            await self._commit_singly(batch)
-            return
-        except RelayError as error:
-            for channel, taken in batch:
-                for waiting in taken:
-                    channel.answer(waiting, error)
-            return
         except Exception as error:  # noqa: BLE001 - a script with a fault must not stop all the others for ever
-            maillog.unexpected("commit", error)
-            await self._commit_singly(batch)
+            await self._part(batch, error)
             return
         for (channel, taken), answers in zip(batch, results, strict=True):
             for waiting, answer in zip(taken, answers, strict=True):
                 channel.answer(waiting, answer)
         self._on_commit(time.perf_counter() - started, sum(len(taken) for _, taken in batch))
 
-    async def _commit_singly(self, batch: Batch) -> None:
+    async def _part(self, batch: Batch, error: Exception) -> None:
+        """Find the item for which a batch failed; the trouble of the database is everybody's."""
+        parts = halves(batch)
+        if len(parts) > 1 and is_of_one(error):
+            for part in parts:
+                await self._commit(part)
+            return
+        answer = error if isinstance(error, RelayError) else unwritable(error)
         for channel, taken in batch:
             for waiting in taken:
-                channel.answer(waiting, await self._commit_one(channel, waiting.item))
+                channel.answer(waiting, answer)
 
-    async def _commit_one(self, channel: Channel[Any, Any], item: Any) -> Any:
-        try:
-            return (await self._database.write(lambda: channel.merge([item])))[0]
-        except RelayError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 - as above
-            maillog.unexpected("commit", error)
-            return StoreUnavailable("the store could not write this")
+
+def is_of_one(error: Exception) -> bool:
+    """Say whether a batch may have failed for one of its items only."""
+    if isinstance(error, RelayError):
+        return isinstance(error, DataRejected | Fenced | Unwritable)
+    return True
+
+
+def unwritable(error: Exception) -> Unwritable:
+    maillog.unexpected("commit", error)
+    return Unwritable(f"this could not be written: {type(error).__name__}")
+
+
+def halves(batch: Batch) -> list[Batch]:
+    """Cut a batch in two, its items in their order; one item is not cut."""
+    items = [(channel, waiting) for channel, taken in batch for waiting in taken]
+    if len(items) == 1:
+        return [batch]
+    middle = len(items) // 2
+    return [gathered(items[:middle]), gathered(items[middle:])]
+
+
+def gathered(items: Sequence[tuple[Channel[Any, Any], Waiting[Any, Any]]]) -> Batch:
+    groups = groupby(items, key=itemgetter(0))
+    return [(channel, [waiting for _, waiting in group]) for channel, group in groups]

@@ -12,7 +12,7 @@ import pytest
 from relay.model import Delivery, Ingress, Outcome, State, Tenant, Verdict
 from relay.store.database import Database, Query, Script
 from relay.store.delays import Patience, Round, warn_some
-from relay.store.queue.claim import NODE_LIVES
+from relay.store.queue.fence import NODE_LIVES
 from relay.store.queue.gates import GATES
 from relay.store.queue.notify import ORIGINALS, Postmaster, notify_of
 from relay.store.queue.settle import (

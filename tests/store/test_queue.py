@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -263,7 +264,8 @@ async def test_a_buried_node_can_write_no_result(db: Database, spool: Spool) -> 
     (delivery,) = await spool.claim("acme/main", 1)
     other = new_spool(db, "node-2")
     await other.start()
-    await db.write(lambda: nodes.bury_dead(other.epoch, "node-2", 1, spool.now() + 3600))
+    later = replace(other.desk(), now=spool.now() + 3600)
+    await db.write(lambda: nodes.bury_dead(later, "node-2", 1))
     await other.close()
     with pytest.raises(Fenced):
         await spool.settle(settlement(spool, delivery, State.SENT))
@@ -285,8 +287,7 @@ async def test_expired_mail_is_leased_to_be_ended(spool: Spool, db: Database) ->
     dead = await put(spool, expires_at=spool.now() - 1)
     await put(spool, expires_at=spool.now() + 1000)
     await put(spool)
-    now, epoch = spool.now(), spool.epoch
-    found = await db.write(lambda: due.claim_expired(now, epoch, spool.next_claim(), 10))
+    found = await db.write(lambda: due.claim_expired(spool.desk(), spool.next_claim(), 10))
     assert [d.pk for d in found] == [dead.pk]
 
 
@@ -297,7 +298,7 @@ async def test_mail_past_the_default_lifetime_is_leased_to_be_ended(
     cutoff = spool.now()
     young = await put(spool, accepted_at=cutoff + 1)
     number = spool.next_claim()
-    found = await db.write(lambda: due.claim_old("acme/main", cutoff, spool.epoch, number, 10))
+    found = await db.write(lambda: due.claim_old("acme/main", cutoff, spool.desk(), number, 10))
     assert [d.pk for d in found] == [old.pk]
     assert await states(db, young.pk) == ["queued"]
 

@@ -103,6 +103,42 @@ def test_what_a_crash_left_is_due_at_once_the_first_time_and_waits_the_second() 
     assert told.state is State.FAILED
 
 
+def faulty(faults: int) -> Delivery:
+    return delivery(pending=(Pending(0, "x@t.test", attempts=faults, faults=faults),))
+
+
+def test_a_fault_of_our_own_waits_longer_each_time_and_the_fifth_in_a_row_ends_the_mail() -> None:
+    waits = []
+    for faults in range(4):
+        outcomes = [outcome(Verdict.DEFERRED)]
+        [again] = retry.after_fault(POLICY, faulty(faults), outcomes, 2000.0, 0)
+        assert (again.state, again.faults) == (State.DEFERRED, faults + 1)
+        waits.append(again.due_at - 2000.0)
+    assert waits == [60, 300, 900, 3600]
+    [ended] = retry.after_fault(POLICY, faulty(4), [outcome(Verdict.DEFERRED)], 2000.0, 0)
+    assert (ended.state, ended.faults, ended.status) == (State.FAILED, 5, "5.3.0")
+    assert "put aside after 5 faults" in ended.reply
+
+
+def test_a_fault_after_which_an_upstream_may_have_the_mail_says_so() -> None:
+    [again] = retry.after_fault(POLICY, faulty(0), [outcome(Verdict.UNKNOWN)], 2000.0, 0)
+    assert (again.state, again.unknowns) == (State.DEFERRED, 1)
+
+
+def test_an_attempt_that_an_upstream_answered_ends_the_row_of_faults() -> None:
+    answered = retry.resolve(POLICY, faulty(4), outcome(Verdict.DEFERRED, 450), 2000.0, 0)
+    assert (answered.state, answered.faults) == (State.DEFERRED, 0)
+
+
+def test_mail_that_the_relay_died_with_too_often_while_it_sent_it_has_failed() -> None:
+    [again] = retry.after_crash(POLICY, faulty(4), 2000.0)
+    assert (again.state, again.faults) == (State.DEFERRED, 4)
+    [ended] = retry.after_crash(POLICY, faulty(5), 2000.0)
+    assert (ended.state, ended.unknowns) == (State.FAILED, 1)
+    assert retry.is_put_aside(POLICY, faulty(5))
+    assert not retry.is_put_aside(POLICY, faulty(4))
+
+
 def account(account_id: str, **changes: object) -> Account:
     return replace(Account("acme", account_id, "h", 25), **changes)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ there, and the log says so.
 
 from relay import maillog
 from relay.attachments.offload.depot import Depot
-from relay.errors import StorageUnavailable
+from relay.errors import StorageUnavailable, Temporary
 from relay.store.files import StoredFile
 
 AT_ONCE = 100
@@ -22,11 +22,16 @@ async def remove_ended(depot: Depot) -> None:
             await depot.storages.at(place).remove(file)
         except StorageUnavailable as error:
             await put_off(depot, file, error)
+        except Temporary:
+            raise
+        except Exception as error:  # noqa: BLE001 - one file must not keep the others from their end
+            maillog.unexpected("large_files", error)
+            await put_off(depot, file, error)
         else:
             await depot.files.forget([file.id])
 
 
-async def put_off(depot: Depot, file: StoredFile, error: StorageUnavailable) -> None:
+async def put_off(depot: Depot, file: StoredFile, error: Exception) -> None:
     now = depot.files.now()
     if now > max(file.expires_at, file.created_at) + GIVE_UP_S:
         maillog.storage_trouble(file.storage, f"{file.key} is left there: {error}")

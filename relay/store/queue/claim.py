@@ -7,16 +7,22 @@ cut is taken whole, so that all its recipients go in one transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from relay.errors import Fenced, Held
+from relay.errors import Damaged, Held
 from relay.model import Account, ContentTraits, Delivery, Ingress, OnUnknown, Pending
 from relay.store.database import Query, Row, Script
 from relay.store.limits import reserve
+from relay.store.queue.aside import Desk, readable
+from relay.store.queue.fence import must_live
+
+V = TypeVar("V", str, int, float, bytes)
+
+# What stands in a text for bytes that are no UTF-8.
+UNREADABLE = "\ufffd"
 
 # A body up to this size comes with the claim; a larger one is fetched when its turn comes.
 INLINE_BYTES = 262_144
-
-NODE_LIVES = "SELECT epoch FROM nodes WHERE epoch = $1 {key_share}"
 
 # A claim is a lease: a node that dies lets it run out, and the mail is due again.
 CLAIM = """
@@ -35,8 +41,8 @@ UPDATE recipients SET state = 'sending', owner = $3, claim = $4
 FROM due WHERE message_pk = pk AND n = place
 """
 CLAIMED = """
-SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.notify, r.orcpt, r.lane, r.priority,
-    r.owner,
+SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.faults, r.notify, r.orcpt, r.lane,
+    r.priority, r.owner,
     m.tenant_id, m.id, m.account_id, m.sender, m.ret, m.envid, m.has_8bit, m.has_utf8_headers,
     m.longest_line,
     m.size_bytes, m.on_unknown, m.max_attempts, m.expires_at, m.accepted_at, m.batch_code,
@@ -81,10 +87,11 @@ class BeginRequest:
     account: Account
 
 
-def claim(requests: Sequence[ClaimRequest], epoch: int) -> Script[list[list[Delivery]]]:
+def claim(requests: Sequence[ClaimRequest], desk: Desk) -> Script[list[list[Delivery]]]:
     """Lease what is due in each lane; an empty list where nothing was. Raises Fenced when the
     node's lease is lost.
     """
+    epoch = desk.epoch
     yield from must_live(epoch)
     answers: list[list[Delivery]] = []
     for request in requests:
@@ -98,7 +105,7 @@ def claim(requests: Sequence[ClaimRequest], epoch: int) -> Script[list[list[Deli
             rest = (request.lane, last["message_pk"], epoch, request.claim, last["priority"])
             yield Query(CLAIM_REST, rest)
             leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
-        answers.append(deliveries(leased))
+        answers.append((yield from deliveries(leased, desk)))
     return answers
 
 
@@ -112,54 +119,79 @@ def give_up(epoch: int, claims: Sequence[int]) -> Script[list[str]]:
     return lanes
 
 
-def must_live(epoch: int) -> Script[None]:
-    if not (yield Query(NODE_LIVES, (epoch,))):
-        raise Fenced(f"the lease of epoch {epoch} ran out")
-
-
-def deliveries(rows: Sequence[Row]) -> list[Delivery]:
+def deliveries(rows: Sequence[Row], desk: Desk) -> Script[list[Delivery]]:
     """Gather the rows of each message (they stand together) into one delivery."""
-    groups: list[list[Row]] = []
-    for row in rows:
-        if groups and groups[-1][0]["message_pk"] == row["message_pk"]:
-            groups[-1].append(row)
-        else:
-            groups.append([row])
-    return [delivery(group) for group in groups]
+    return (yield from readable(rows, delivery, desk))
 
 
 def delivery(rows: Sequence[Row]) -> Delivery:
+    """Read one leased message. Raises Damaged, ValueError: what comes after meets no wrong type."""
     first = rows[0]
     return Delivery(
         epoch=first["owner"],
-        pk=first["message_pk"],
-        id=first["id"],
-        tenant_id=first["tenant_id"],
-        account_id=first["account_id"],
-        lane=first["lane"],
-        priority=first["priority"],
-        sender=first["sender"],
-        pending=tuple(
-            Pending(r["n"], r["address"], r["attempts"], r["unknowns"], r["notify"], r["orcpt"])
-            for r in rows
-        ),
+        pk=text(first, "message_pk"),
+        id=required(first, "id", str),
+        tenant_id=text(first, "tenant_id"),
+        account_id=optional(first, "account_id", str),
+        lane=text(first, "lane"),
+        priority=whole(first, "priority"),
+        sender=text(first, "sender"),
+        pending=tuple(pending(row) for row in rows),
         traits=ContentTraits(
-            bool(first["has_8bit"]), bool(first["has_utf8_headers"]), first["longest_line"]
+            bool(first["has_8bit"]),
+            bool(first["has_utf8_headers"]),
+            whole(first, "longest_line"),
         ),
-        size_bytes=first["size_bytes"],
-        accepted_at=first["accepted_at"],
-        ret=first["ret"],
-        envid=first["envid"],
-        expires_at=first["expires_at"],
-        max_attempts=first["max_attempts"],
+        size_bytes=whole(first, "size_bytes"),
+        accepted_at=required(first, "accepted_at", float),
+        ret=optional(first, "ret", str),
+        envid=optional(first, "envid", str),
+        expires_at=optional(first, "expires_at", float),
+        max_attempts=optional(first, "max_attempts", int),
         on_unknown=OnUnknown(first["on_unknown"]),
-        batch_code=first["batch_code"],
-        metadata=first["metadata"],
+        batch_code=optional(first, "batch_code", str),
+        metadata=optional(first, "metadata", str),
         keeps_sender=bool(first["keeps_sender"]),
         is_prepared=bool(first["is_prepared"]),
-        content=first["body"],
+        content=optional(first, "body", bytes),
         ingress=Ingress(first["ingress"]),
     )
+
+
+def pending(row: Row) -> Pending:
+    return Pending(
+        whole(row, "n"),
+        text(row, "address"),
+        whole(row, "attempts"),
+        whole(row, "unknowns"),
+        optional(row, "notify", str),
+        optional(row, "orcpt", str),
+        whole(row, "faults"),
+    )
+
+
+def text(row: Row, name: str) -> str:
+    """Return a text of which every character is as it was stored."""
+    value = required(row, name, str)
+    if UNREADABLE in value:
+        raise Damaged(f"{name} is damaged")
+    return value
+
+
+def whole(row: Row, name: str) -> int:
+    return required(row, name, int)
+
+
+def optional(row: Row, name: str, kind: type[V]) -> V | None:
+    return None if row[name] is None else required(row, name, kind)
+
+
+def required(row: Row, name: str, kind: type[V]) -> V:
+    # SQLite keeps whatever is put into a column.
+    value = row[name]
+    if not isinstance(value, kind):
+        raise Damaged(f"{name} is damaged")
+    return value
 
 
 def begin(

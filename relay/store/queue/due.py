@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from relay.model import Delivery, Priority, new_pk
 from relay.store.database import Database, Query, Row, Script
-from relay.store.queue.claim import CLAIMED, deliveries, must_live
+from relay.store.queue.aside import Desk
+from relay.store.queue.claim import CLAIMED, deliveries
+from relay.store.queue.fence import must_live
 
 PROMOTE = """
 WITH ripe AS MATERIALIZED (
@@ -94,19 +96,19 @@ async def oldest_due(database: Database) -> float | None:
     return None if rows[0][0] is None else float(rows[0][0])
 
 
-def claim_expired(now: float, epoch: int, claim: int, most: int) -> Script[list[Delivery]]:
+def claim_expired(desk: Desk, claim: int, most: int) -> Script[list[Delivery]]:
     """Lease mail whose own `expires_at` has passed, so that its end can be settled."""
-    yield from must_live(epoch)
-    yield Query(CLAIM_EXPIRED, (now, most, epoch, claim))
-    return deliveries((yield Query(CLAIMED, (epoch, claim, 0))))
+    yield from must_live(desk.epoch)
+    yield Query(CLAIM_EXPIRED, (desk.now, most, desk.epoch, claim))
+    return (yield from deliveries((yield Query(CLAIMED, (desk.epoch, claim, 0))), desk))
 
 
 def claim_old(
-    lane: str, before: float, epoch: int, claim: int, most: int
+    lane: str, before: float, desk: Desk, claim: int, most: int
 ) -> Script[list[Delivery]]:
     """Lease mail of a lane that was accepted before `before` and has no lifetime of its own."""
-    yield from must_live(epoch)
+    yield from must_live(desk.epoch)
     for priority in Priority:
-        yield Query(CLAIM_OLD, (lane, int(priority), new_pk(before), most, epoch, claim))
-    rows: Sequence[Row] = yield Query(CLAIMED, (epoch, claim, 0))
-    return deliveries(rows)
+        yield Query(CLAIM_OLD, (lane, int(priority), new_pk(before), most, desk.epoch, claim))
+    rows: Sequence[Row] = yield Query(CLAIMED, (desk.epoch, claim, 0))
+    return (yield from deliveries(rows, desk))

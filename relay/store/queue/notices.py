@@ -143,8 +143,10 @@ def fate_of(
 
 def status_of(resolution: Resolution, outcome: Outcome | None) -> str:
     """Return the RFC 3463 code: what was said, else what the reply code or its absence means."""
+    if resolution.status is not None:
+        return resolution.status
     if outcome is None:
-        return resolution.status or OF_OURS
+        return OF_OURS
     if outcome.enhanced is not None:
         return outcome.enhanced
     if outcome.verdict is Verdict.UNKNOWN or not outcome.code:

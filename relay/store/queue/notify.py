@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relay import maillog
-from relay.errors import ContentRefused
 from relay.formats.address import folded
 from relay.formats.dsn import (
     HEAD_BYTES,
@@ -136,8 +135,8 @@ def written(case: Case, excerpt: bytes, postmaster: Postmaster, now: float) -> N
         if is_answer(head_of(excerpt)):
             return None
         return new_mail(case, note_of(case, excerpt, postmaster, now))
-    except (ContentRefused, ValueError) as error:
-        maillog.unexpected("notify", error)
+    except Exception as error:  # noqa: BLE001 - a letter that cannot be written must not keep its mail from its end
+        maillog.fault(case.pk, tenant=case.tenant_id, where="notify", error=error)
         return None
 
 

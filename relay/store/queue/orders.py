@@ -43,7 +43,7 @@ WHERE message_pk = $1 AND n = $2
 """
 RETRY = """
 UPDATE recipients SET due_at = $3, final_at = NULL,
-    attempts = CASE WHEN state = 'failed' THEN 0 ELSE attempts END, state = 'queued'
+    attempts = CASE WHEN state = 'failed' THEN 0 ELSE attempts END, faults = 0, state = 'queued'
 WHERE message_pk = $1 AND n = $2
 """
 REOPEN = """

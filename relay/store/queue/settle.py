@@ -15,7 +15,7 @@ from relay.model import FINAL_STATES, Delivery, Outcome, State
 from relay.store.contents import DROP_ORPHANED_PARTS, PART_BYTES
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.certified import Wait, await_receipts
-from relay.store.queue.claim import must_live
+from relay.store.queue.fence import must_live
 from relay.store.queue.gates import Gate, read_gates
 
 HELD = """
@@ -25,11 +25,12 @@ WHERE owner = $1 AND state = 'sending' AND message_pk {among:$2} {for_update}
 SETTLE = """
 UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
     = $9, reply = $10,
-    tried_at = $11, final_at = $12, owner = NULL, claim = NULL, begun_at = NULL
+    tried_at = $11, final_at = $12, faults = $13, owner = NULL, claim = NULL, begun_at = NULL
 WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
 """
 RELEASE = """
-UPDATE recipients SET state = $4, due_at = $5, owner = NULL, claim = NULL, begun_at = NULL
+UPDATE recipients SET state = $4, due_at = $5, faults = $6, owner = NULL, claim = NULL,
+    begun_at = NULL
 WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
 """
 INSERT_ATTEMPT = """
@@ -65,7 +66,7 @@ class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
 
     `is_suspended`: it waits for its tenant first. `status` is the RFC 3463 code where no upstream
-    gave one.
+    gave one. `faults` counts the attempts in a row that ended by a fault of our own.
     """
 
     n: int
@@ -77,6 +78,7 @@ class Resolution:
     reply: str = ""
     is_suspended: bool = False
     status: str | None = None
+    faults: int = 0
 
     @property
     def stored_state(self) -> State:
@@ -90,7 +92,7 @@ class Settlement:
 
     `is_pec`: the account is one of certified mail, of which receipts are awaited.
     `reports` says whether its tenant wants delivery reports, `keeps_content` whether delivered
-    bytes stay. `remote` is the name of the upstream's host.
+    bytes stay. `remote` is the name of the upstream's host. `is_bare`: no sender is told of it.
     """
 
     delivery: Delivery
@@ -103,14 +105,22 @@ class Settlement:
     keeps_content: bool = False
     is_pec: bool = False
     remote: str | None = None
+    is_bare: bool = False
 
     @property
     def may_be_told(self) -> bool:
         """Whether its sender may have to hear of it; of most mail there is nothing to tell."""
-        return self.delivery.sender != "" and (
-            any(r.state is State.FAILED for r in self.resolutions)
-            or any(o.is_untold for o in self.outcomes)
-        )
+        if self.is_bare or self.delivery.sender == "":
+            return False
+        is_failed = any(r.state is State.FAILED for r in self.resolutions)
+        return is_failed or any(o.is_untold for o in self.outcomes)
+
+    @property
+    def bare(self) -> "Settlement":
+        """What must be written of it, and nothing that could be in the way of that."""
+        reply = "what was said of this could not be stored"
+        told = tuple(replace(r, code=0, reply=reply) for r in self.resolutions)
+        return replace(self, outcomes=(), resolutions=told, is_pec=False, is_bare=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +275,7 @@ def final_count(item: Settlement) -> int:
 def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, ...]]:
     pk = item.delivery.pk
     state = State.SUSPENDED if is_held(item.delivery, gates) else item.state
-    return [(pk, p.n, epoch, state.value, item.due_at) for p in item.delivery.pending]
+    return [(pk, p.n, epoch, state.value, item.due_at, p.faults) for p in item.delivery.pending]
 
 
 def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
@@ -283,6 +293,7 @@ def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
             r.reply,
             item.ended_at,
             item.ended_at if r.state in FINAL_STATES else None,
+            r.faults,
         )
         for r in item.resolutions
     ]
