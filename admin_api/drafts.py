@@ -13,7 +13,7 @@ from hashlib import blake2b
 from pydantic import ValidationError
 
 from admin_api import strict_json
-from admin_api.files import Room, read_files
+from admin_api.files import Files, Room, read_files
 from admin_api.schemas.message import HeaderValue, Message, RawQuery
 from admin_api.schemas.model import HORIZON_S, known_fields
 from relay.errors import Refused
@@ -99,31 +99,33 @@ def priority_of(value: int | str | None, default: Priority | None) -> Priority |
     return found
 
 
-def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Submission:
-    author = _author(message.sender)
-    to, cc = _boxes("to", message.to), _boxes("cc", message.cc)
-    recipients = _recipients([to, cc, _boxes("bcc", message.bcc)], desk.max_recipients)
+def _draft(message: Message, item: Mapping[str, object], desk: Desk, files: Files) -> Draft:
     text, html = _bodies(message)
-    files = read_files(message.inline or (), message.attachments or (), desk.room)
-    composed = compose(
-        Draft(
-            sender=author,
-            to=to,
-            cc=cc,
-            reply_to=_boxes("reply_to", message.reply_to),
-            subject=message.subject,
-            message_id=_message_id(message, item, desk),
-            date=date_of(int(desk.now)),
-            text=text,
-            html=html,
-            headers=_headers(message.headers),
-            inline=files.inline,
-            attachments=files.attachments,
-        )
+    return Draft(
+        sender=_author(message.sender),
+        to=_boxes("to", message.to),
+        cc=_boxes("cc", message.cc),
+        reply_to=_boxes("reply_to", message.reply_to),
+        subject=message.subject,
+        message_id=_message_id(message, item, desk),
+        date=date_of(int(desk.now)),
+        text=text,
+        html=html,
+        headers=_headers(message.headers),
+        inline=files.inline,
+        attachments=files.attachments,
     )
+
+
+def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Submission:
+    files = read_files(message.inline or (), message.attachments or (), desk.room)
+    draft = _draft(message, item, desk, files)
+    bcc = _boxes("bcc", message.bcc)
+    recipients = _recipients([draft.to, draft.cc, bcc], desk.max_recipients)
+    composed = compose(draft)
     return Submission(
         tenant_id=str(item["tenant_id"]),
-        sender=_sender(message, author),
+        sender=_sender(message, draft.sender),
         keeps_sender=bool(message.return_path),
         recipients=recipients,
         content=composed.content,

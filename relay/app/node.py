@@ -112,11 +112,13 @@ class Node:
         self._reporter = self._build_reporter()
         self._poller = build_poller(config, self.spool, self.stores, self.metrics, keyring)
         self.guesses = self._build_guesses()
-        authenticator = Authenticator(
-            self.stores.directory, self.guesses, AuthSettings(cache_s=config.smtp.auth_cache_s)
-        )
-        self.smtp = SmtpListener(self.door, authenticator, self.metrics, smtp_settings(config))
+        self.smtp = self._build_smtp()
         database.on_signal(self._on_signal)
+
+    def _build_smtp(self) -> SmtpListener:
+        settings = AuthSettings(cache_s=self.config.smtp.auth_cache_s)
+        authenticator = Authenticator(self.stores.directory, self.guesses, settings)
+        return SmtpListener(self.door, authenticator, self.metrics, smtp_settings(self.config))
 
     def _build_door(self) -> Door:
         return Door(

@@ -257,9 +257,6 @@ class Door:
     ) -> NewMail:
         pk = new_pk(now)
         account_id = account.id if account else None
-        message_id = head.first("Message-ID")
-        if message_id is None:
-            message_id = f"<{pk}@{self._settings.host_name}>"
         added = self._added(submission, head, pk, now)
         content = await in_turns(making_outgoing(submission.content, head, prepend=added))
         id = submission.id or pk
@@ -282,7 +279,7 @@ class Door:
             max_attempts=submission.max_attempts,
             on_unknown=submission.on_unknown,
             batch_code=submission.batch_code,
-            message_id=message_id.strip(),
+            message_id=(head.first("Message-ID") or self._message_id(pk)).strip(),
             metadata=submission.metadata,
             record=submission.record or described(head, submission),
             is_pec=bool(account and account.is_pec_account),
@@ -302,10 +299,13 @@ class Door:
         if not head.has("Date"):
             added.append(f"Date: {date}\r\n".encode())
         if not head.has("Message-ID"):
-            added.append(f"Message-ID: <{pk}@{self._settings.host_name}>\r\n".encode())
+            added.append(f"Message-ID: {self._message_id(pk)}\r\n".encode())
         if self._settings.genro and submission.id and is_header_safe(submission.id):
             added.append(f"X-Genro-Mail-ID: {submission.id}\r\n".encode())
         return b"".join(added)
+
+    def _message_id(self, pk: str) -> str:
+        return f"<{pk}@{self._settings.host_name}>"
 
     def _trace(self, submission: Submission, pk: str, date: str) -> Trace:
         origin = submission.origin

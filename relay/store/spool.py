@@ -111,6 +111,9 @@ class Spool:
         # SQLite has one writer: one commit for both ways costs one sync instead of two.
         outgoing = incoming if database.single_writer else Writer(database, on_commit)
         self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
+        self._open_channels(incoming, outgoing)
+
+    def _open_channels(self, incoming: Writer, outgoing: Writer) -> None:
         # In one commit what is given back comes before what is claimed: it keeps its place.
         self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(self._settle)
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
