@@ -5,6 +5,7 @@ One command at a time, as most clients do: four round trips a mail. A refusal en
 
 import asyncio
 import base64
+import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -25,13 +26,16 @@ LINE = b"x" * 74 + b"\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """`keeps` sends all mails of a session on one connection, else each has its own."""
+    """`keeps` sends all mails of a session on one connection, else each has its own; with `tls`
+    each is inside TLS from its first byte.
+    """
 
     port: int
     mails: int
     size_bytes: int
     keeps: bool
     login: Login | None = None
+    tls: ssl.SSLContext | None = None
     sessions: int = 20
 
 
@@ -52,7 +56,7 @@ class RefusedError(Exception):
 
 async def send(load: Load) -> Sent:
     """Put the load on the server and wait until it has taken all of it. Raises RefusedError."""
-    run = _Run(load, load.mails)
+    run = _Run(load, _body(load.size_bytes), load.mails)
     began_at = time.monotonic()
     async with asyncio.TaskGroup() as sessions:
         for _ in range(load.sessions):
@@ -63,6 +67,7 @@ async def send(load: Load) -> Sent:
 @dataclass(slots=True)
 class _Run:
     load: Load
+    body: bytes
     left: int
     waits_s: list[float] = field(default_factory=list)
 
@@ -80,6 +85,7 @@ async def _session(run: _Run) -> None:
             lambda d=dialogue, e=ended: _Connection(d, e),  # type: ignore[misc] # both are bound
             "127.0.0.1",
             run.load.port,
+            ssl=run.load.tls,
         )
         await ended
 
@@ -87,7 +93,6 @@ async def _session(run: _Run) -> None:
 def _dialogue(run: _Run) -> Iterator[bytes]:
     """Yield what to say next; it goes on when that was answered."""
     load = run.load
-    body = _body(load.size_bytes)
     yield b""  # the greeting
     yield b"EHLO bench.test\r\n"
     if load.login is not None:
@@ -98,7 +103,7 @@ def _dialogue(run: _Run) -> Iterator[bytes]:
         yield b"MAIL FROM:<app@bench.test>\r\n"
         yield b"RCPT TO:<bob@bench.test>\r\n"
         yield b"DATA\r\n"
-        yield body
+        yield run.body
         run.waits_s.append(time.perf_counter() - began_at)
         if not load.keeps:
             break
