@@ -41,6 +41,8 @@ class Way(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Write it; nothing means the end."""
         assert self._transport is not None
+        if self._transport.is_closing():
+            return  # this end hung up while it was on its way
         if data:
             self._transport.write(data)
         else:

@@ -41,11 +41,12 @@ class Load:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """When (monotonic) the first session connected and the last one ended; the times from MAIL to
-    the last reply.
+    """When (monotonic) the first session connected, the last mail was answered, and the last
+    session ended; the times from MAIL to the last reply.
     """
 
     began_at: float
+    answered_at: float
     ended_at: float
     waits_s: list[float]
 
@@ -61,7 +62,7 @@ async def send(load: Load) -> Sent:
     async with asyncio.TaskGroup() as sessions:
         for _ in range(load.sessions):
             sessions.create_task(_session(run))
-    return Sent(began_at, time.monotonic(), run.waits_s)
+    return Sent(began_at, run.answered_at, time.monotonic(), run.waits_s)
 
 
 @dataclass(slots=True)
@@ -69,6 +70,7 @@ class _Run:
     load: Load
     body: bytes
     left: int
+    answered_at: float = 0.0
     waits_s: list[float] = field(default_factory=list)
 
     def take(self) -> bool:
@@ -99,12 +101,13 @@ def _dialogue(run: _Run) -> Iterator[bytes]:
         words = f"\0{load.login.user}\0{load.login.password}".encode()
         yield b"AUTH PLAIN " + base64.b64encode(words) + b"\r\n"
     while run.take():
-        began_at = time.perf_counter()
+        began_at = time.monotonic()
         yield b"MAIL FROM:<app@bench.test>\r\n"
         yield b"RCPT TO:<bob@bench.test>\r\n"
         yield b"DATA\r\n"
         yield run.body
-        run.waits_s.append(time.perf_counter() - began_at)
+        run.answered_at = time.monotonic()
+        run.waits_s.append(run.answered_at - began_at)
         if not load.keeps:
             break
     yield b"QUIT\r\n"

@@ -1,0 +1,83 @@
+"""Measure everything, and write docs/performance.md with docs/performance.json beside it.
+
+    python -m bench [--quick] [--only NAME …] [--to FOLDER] [--page]
+
+About 20 minutes on a machine that does nothing else; as root, with Postfix installed. With --quick
+the runs are short, to see that all of them work: the page is printed unless --to says where to
+write it. With --only the other sections keep what is in the file. With --page nothing is measured.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench.command import DISK, as_text, stop_in_order
+from bench.machine import facts
+from bench.page import page
+from bench.report import Measured, Report, read, write
+from bench.results import Finding, gathered
+from bench.sections import SECTIONS, Section
+
+DOCS = Path(__file__).parents[1] / "docs"
+NAMES = [section.name for section in SECTIONS]
+
+
+def options_of(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="short runs, about 4 minutes")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
+    parser.add_argument("--to", type=Path, help="where the page and its data are written (docs)")
+    parser.add_argument("--page", action="store_true", help="make the page from its data again")
+    parser.add_argument("--folder", type=Path, default=Path(DISK), help="the disk to use")
+    return parser.parse_args(words)
+
+
+def measure(section: Section, options: argparse.Namespace) -> Measured:
+    """Run one section, telling on standard error what it finds."""
+    words = section.words(is_quick=options.quick)
+    tell(f"\n== {section.name}: python -m bench.{section.bench.name} {' '.join(words)}")
+    began_at = time.monotonic()
+    findings: list[Finding] = []
+    for finding in section.bench.measure(section.bench.options(words)):
+        findings.append(finding)
+        tell(as_text(finding))
+    tell(f"{time.monotonic() - began_at:.0f} s")
+    return Measured(datetime.now(UTC).date().isoformat(), options.quick, gathered(findings))
+
+
+def tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def measured(report: Report, options: argparse.Namespace) -> Report:
+    """Return the report with new results for the sections that were asked for."""
+    report = replace(report, machine=facts(options.folder))
+    for section in SECTIONS:
+        if section.name in options.only:
+            report.sections[section.name] = measure(section, options)
+    return report
+
+
+def main() -> None:
+    options = options_of(sys.argv[1:])
+    stop_in_order()
+    folder = options.to or (None if options.quick else DOCS)
+    kept = Report({}) if folder is None else read(folder / "performance.json")
+    report = kept if options.page else measured(kept, options)
+    if folder is None:
+        print(page(report))
+        return
+    write(folder / "performance.json", report)
+    (folder / "performance.md").write_text(page(report))
+
+
+if __name__ == "__main__":
+    main()
