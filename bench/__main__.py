@@ -4,13 +4,14 @@
 
 About 20 minutes on a machine that does nothing else; as root, with Postfix installed. With --quick
 the runs are short, to see that all of them work: the page is printed unless --to says where to
-write it. With --only the other sections keep what is in the file. With --page nothing is measured.
+write it. With --only the other sections keep what is in the file, which is
+written after each section. With --page nothing is measured.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from bench.results import Finding, gathered
 from bench.sections import SECTIONS, Section
 
 DOCS = Path(__file__).parents[1] / "docs"
+PAGE, DATA = "performance.md", "performance.json"
 NAMES = [section.name for section in SECTIONS]
 
 
@@ -44,9 +46,10 @@ def measure(section: Section, options: argparse.Namespace) -> Measured:
     """Run one section, telling on standard error what it finds."""
     words = section.words(is_quick=options.quick)
     tell(f"\n== {section.name}: python -m bench.{section.bench.name} {' '.join(words)}")
+    folder = ("--folder", str(options.folder))
     began_at = time.monotonic()
     findings: list[Finding] = []
-    for finding in section.bench.measure(section.bench.options(words)):
+    for finding in section.bench.measure(section.bench.options([*words, *folder])):
         findings.append(finding)
         tell(as_text(finding))
     tell(f"{time.monotonic() - began_at:.0f} s")
@@ -57,26 +60,31 @@ def tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def measured(report: Report, options: argparse.Namespace) -> Report:
-    """Return the report with new results for the sections that were asked for."""
+def measure_all(report: Report, options: argparse.Namespace) -> Iterator[Report]:
+    """Yield the report after each section that was asked for."""
     report = replace(report, machine=facts(options.folder))
     for section in SECTIONS:
         if section.name in options.only:
             report.sections[section.name] = measure(section, options)
-    return report
+            yield report
+
+
+def keep(folder: Path, report: Report) -> None:
+    write(folder / DATA, report)
+    (folder / PAGE).write_text(page(report))
 
 
 def main() -> None:
     options = options_of(sys.argv[1:])
     stop_in_order()
-    folder = options.to or (None if options.quick else DOCS)
-    kept = Report({}) if folder is None else read(folder / "performance.json")
-    report = kept if options.page else measured(kept, options)
-    if folder is None:
-        print(page(report))
-        return
-    write(folder / "performance.json", report)
-    (folder / "performance.md").write_text(page(report))
+    if options.page:
+        keep(options.to or DOCS, read((options.to or DOCS) / DATA))
+    elif options.quick and options.to is None:
+        print(page(list(measure_all(Report({}), options))[-1]))
+    else:
+        folder = options.to or DOCS
+        for report in measure_all(read(folder / DATA), options):
+            keep(folder, report)
 
 
 if __name__ == "__main__":

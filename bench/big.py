@@ -10,7 +10,6 @@ since on a busy machine an answer is late by itself.
 """
 
 import argparse
-import asyncio
 import ssl
 import time
 from collections.abc import Iterator

@@ -8,8 +8,8 @@ and one for the content; four where it does not. So no more than this can be sen
 
     connections / (round trips of a mail x round trip)
 
-The round trip is the one that NOOP was found to take. All mails are queued first. Counted are those that arrive between the first fifth and the last
-tenth, when every connection is open.
+The round trip is the one that NOOP was found to take. All mails are queued first; counted are those
+that arrive between the first fifth and the last tenth, when every connection is open.
 """
 
 import argparse
@@ -41,9 +41,7 @@ WAYS = {"in a row": ((), 2), "one by one": (("-p",), 4)}
 NOOPS = 9
 ANSWER_S = 10
 
-HEAD = Head(
-    ("connections", "commands", "round trip ms", "permitted/s", "delivered/s", "share")
-)
+HEAD = Head(("connections", "commands", "round trip ms", "permitted/s", "delivered/s", "share"))
 SHARE = Goal(0.8, "of what it permits")
 
 

@@ -84,7 +84,7 @@ async def _session(run: _Run) -> None:
         ended: asyncio.Future[None] = loop.create_future()
         dialogue = _dialogue(run)
         await loop.create_connection(
-            lambda d=dialogue, e=ended: _Connection(d, e),  # type: ignore[misc] # both are bound
+            lambda d=dialogue, e=ended: _Connection(d, e),
             "127.0.0.1",
             run.load.port,
             ssl=run.load.tls,

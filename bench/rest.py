@@ -118,9 +118,7 @@ class Steps:
         return percentile_ms(waits_s, 0.99) <= P99_MS
 
 
-def closed(
-    relay: Relay, process: Pillarbox, batch: int, options: argparse.Namespace
-) -> list[Run]:
+def closed(relay: Relay, process: Pillarbox, batch: int, options: argparse.Namespace) -> list[Run]:
     runs = []
     for number in range(options.runs):
         made = messages(f"closed-{batch}-{number}", options.n, options.size)

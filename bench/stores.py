@@ -37,7 +37,9 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
             relays.append(stack.enter_context(pillarbox(folder, setup, name))[0])
         for mail in kinds(options.n):
             runs = in_turns(relays, mail, options.turns)
-            yield from (run_row(mail, relay, each) for relay, each in zip(relays, runs, strict=True))
+            yield from (
+                run_row(mail, relay, each) for relay, each in zip(relays, runs, strict=True)
+            )
             sqlite, one, two = runs
             yield ratio_row(mail, "PostgreSQL : SQLite", one, sqlite)
             yield ratio_row(mail, "two nodes : one", two, one)
