@@ -6,7 +6,7 @@ First as much as it takes: twenty connections, each with one call under way. Del
 second until the last was at the sink. Then by an open loop: calls at a fixed rate, at times that
 were drawn beforehand and that no answer moves, on the same twenty connections; a wait counts from
 the call's time, so that it holds what it waited for a free connection. The rate goes up until the
-p99 is over 50 ms. A refused call, or a message that is missing at the sink, ends the measurement.
+p99 is over 50 ms twice. A refused call, or a message that is missing at the sink, ends the measurement.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from bench.schedule import arrivals, highest_rate
 
 BATCHES = (1, 50)
 P99_MS = 50.0
+LEAST_CALLS = 100
 
 CLOSED = Head(
     (
@@ -108,8 +109,12 @@ class Steps:
         self.tried: list[Step] = []
 
     def is_good(self, rate_s: float) -> bool:
+        """Say whether it is good at once, or when it is tried again: others may use the machine."""
+        return self._try(rate_s) or self._try(rate_s)
+
+    def _try(self, rate_s: float) -> bool:
         number = next(self._names)
-        times = arrivals(rate_s, self._options.seconds, seed=number)
+        times = arrivals(rate_s, max(self._options.seconds, LEAST_CALLS / rate_s), seed=number)
         mails = len(times) * self._batch
         run = f"open-{self._batch}-{number}"
         waiting = bodies(messages(run, mails, self._options.size), self._batch)

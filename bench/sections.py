@@ -88,7 +88,7 @@ SECTIONS = (
         "committed before the answer, and delivered meanwhile. First, 20 connections that each "
         "call again when they were answered. Then calls at a fixed rate, at times that no answer "
         "moves: a wait counts from when the call was to be made, so a stall counts for every call "
-        "that it held up. The rate goes up until the p99 is over 50 ms.",
+        "that it held up. The rate goes up until the p99 is over 50 ms twice.",
         limits="One interpreter, as above: JSON is read, the mail composed and the answer written "
         "in the event loop, and what was accepted is sent by the same loop at the same time. Calls "
         "of 50 share a commit and the reading of one request, so they cost less for each message. "
