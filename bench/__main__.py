@@ -4,8 +4,8 @@
 
 About 20 minutes on a machine that does nothing else; as root, with Postfix installed. With --quick
 the runs are short, to see that all of them work: the page is printed unless --to says where to
-write it. With --only the other sections keep what is in the file, which is
-written after each section. With --page nothing is measured.
+write it. The files are written after each section. With --only the other sections keep what is in
+them; with --page nothing is measured.
 """
 
 import argparse

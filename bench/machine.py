@@ -60,7 +60,7 @@ def said_by(*command: str) -> str:
 
 
 def file_system(folder: Path) -> str:
-    return said_by("stat", "--file-system", "--format=%T", str(folder))
+    return said_by("df", "--output=fstype", str(folder)).split()[-1]
 
 
 def sync_text(folder: Path) -> str:

@@ -6,7 +6,8 @@ First as much as it takes: twenty connections, each with one call under way. Del
 second until the last was at the sink. Then by an open loop: calls at a fixed rate, at times that
 were drawn beforehand and that no answer moves, on the same twenty connections; a wait counts from
 the call's time, so that it holds what it waited for a free connection. The rate goes up until the
-p99 is over 50 ms twice. A refused call, or a message that is missing at the sink, ends the measurement.
+p99 is over 50 ms twice. A refused call, or a message that is missing at the sink, ends the
+measurement.
 """
 
 import argparse
