@@ -70,6 +70,7 @@ def measure_all(report: Report, options: argparse.Namespace) -> Iterator[Report]
 
 
 def keep(folder: Path, report: Report) -> None:
+    folder.mkdir(exist_ok=True)
     write(folder / DATA, report)
     (folder / PAGE).write_text(page(report))
 

@@ -29,7 +29,7 @@ from bench.schedule import arrivals, highest_rate
 
 BATCHES = (1, 50)
 P99_MS = 50.0
-LEAST_CALLS = 100
+LEAST_CALLS = 50
 
 CLOSED = Head(
     (
