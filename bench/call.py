@@ -15,6 +15,8 @@ from bench.pillarbox import ACCOUNT, TENANT, Pillarbox
 
 CONNECTIONS = 20
 CALL_S = 60
+# A server closes what is idle for long; a client does not use it then.
+IDLE_S = 3
 LINE = "x" * 74 + "\n"
 
 Message = Mapping[str, object]
@@ -78,16 +80,19 @@ async def _post(process: Pillarbox, calls: Calls, connections: int) -> list[floa
 
 
 async def _post_on_one(process: Pillarbox, calls: Calls) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", process.http_port)
     head = (
         "POST /commands/add-messages HTTP/1.1\r\nHost: 127.0.0.1\r\n"
         f"X-API-Token: {process.token}\r\nContent-Type: application/json\r\nContent-Length: "
     ).encode()
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.http_port)
     for due_at, body in calls.due:
         early_s = due_at - time.perf_counter()
         if early_s > 0:
             await asyncio.sleep(early_s)
         began_at = due_at or time.perf_counter()
+        if early_s > IDLE_S:
+            writer.close()
+            reader, writer = await asyncio.open_connection("127.0.0.1", process.http_port)
         writer.write(head + b"%d\r\n\r\n" % len(body) + body)
         async with asyncio.timeout(CALL_S):
             await read_answer(reader)

@@ -27,14 +27,14 @@ def arrivals(rate_s: float, duration_s: float, seed: int) -> list[float]:
 
 
 def highest_rate(most_s: float, is_good: Callable[[float], bool]) -> float:
-    """Return the highest rate that is good, 0 when none is: upwards from a quarter of `most_s`
+    """Return the highest rate that is good, 0 when a quarter of `most_s` is not: upwards from there
     until one is not, then between the last two.
     """
     good, rate = 0.0, most_s * FIRST_SHARE
     while rate <= most_s * STEP and is_good(rate):
         good, rate = rate, rate * STEP
     bad = rate
-    for _ in range(FINE_STEPS):
+    for _ in range(FINE_STEPS if good else 0):
         between = (good + bad) / 2
         if is_good(between):
             good = between
