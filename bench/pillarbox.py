@@ -1,13 +1,14 @@
-"""A Pillarbox to measure: `pillarbox serve` in a folder of its own, with its durable defaults.
+"""A Pillarbox to measure: `pillarbox serve`, of the tree that this file is in, in a folder of its
+own, with its durable defaults.
 
-The only settings given are where to listen, the admin token, the database, and the certificate
-where mail comes inside TLS; the account that leads to the sink has `max_connections` 20.
+The only settings given are where to listen, the admin token and the key, the database, and the
+certificate where mail comes inside TLS; the account that leads to the sink has `max_connections`
+20.
 """
 
 import os
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from pathlib import Path
 import httpx
 
 from tests.peers.private_postfix import free_ports, wait_for
+from tests.process import RUN
 
+ROOT = Path(__file__).parents[1]
 TENANT = "bench"
 ACCOUNT = "sink"
 MAX_CONNECTIONS = 20
@@ -48,9 +51,10 @@ class Pillarbox:
         self._log = (home / "log").open("ab")
         began_at = time.monotonic()
         self._process = subprocess.Popen(
-            [Path(sys.executable).with_name("pillarbox"), "serve", "--home", home],
+            [*RUN, "--home", home],
             env=self._environment(settings),
             stderr=self._log,
+            cwd=ROOT,
         )
         self.admin = httpx.Client(
             base_url=f"http://127.0.0.1:{self.http_port}",
