@@ -202,7 +202,7 @@ ROUTES = (
         body=AddMessages,
         failures={
             400: "Nothing was queued, or more than 1000 messages were given",
-            429: "Nothing was queued: the tenant's quota is used up; see Retry-After",
+            429: "Nothing was queued: the quota is used up, or wrong tokens; see Retry-After",
         },
     ),
 )

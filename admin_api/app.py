@@ -8,6 +8,7 @@ cannot fill the memory. Our own trouble is 503, 507 or 429 with Retry-After; wha
 """
 
 import asyncio
+import socket
 import uuid
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import cache
@@ -16,7 +17,7 @@ from typing import Any
 
 from sanic import HTTPResponse, Request, Sanic
 from sanic.config import Config
-from sanic.exceptions import MethodNotAllowed, SanicException
+from sanic.exceptions import MethodNotAllowed, RequestCancelled, SanicException
 from sanic.handlers import ErrorHandler
 from sanic.server.protocols.http_protocol import HttpProtocol
 
@@ -71,6 +72,8 @@ ROUTES: tuple[Route, ...] = (
 KEEP_ALIVE_S = 15
 IDLE_S = 60
 STRANGER = Caller("")
+# Nothing is kept on the way, or taken for something else than it says.
+_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _INTERNAL = Answer({"detail": "internal error"}, 500)
 _PHRASES = {
     400: "the request is not HTTP as it should be",
@@ -148,9 +151,7 @@ async def answered(
     """Answer one request, whatever happens, and log it if it was to change something."""
 
     async def identified() -> Answer | Stream:
-        caller = STRANGER
-        if route.access is not Access.OPEN:
-            caller = await caller_of(request, services)
+        caller = await caller_of(route, request, services)
         answer = await guarded(route, obeyed(route, services, request, path, caller))
         if route.method not in ("GET", "HEAD"):
             status = answer.status
@@ -162,14 +163,31 @@ async def answered(
     return await guarded(route, identified())
 
 
-async def caller_of(request: Request, services: Services) -> Caller:
-    """Return who calls: by the token, or without one by the local socket. Raises 401."""
+async def caller_of(route: Route, request: Request, services: Services) -> Caller:
+    """Return who calls: by the token, or without one by the local socket. Raises 401, 429."""
+    given = token(request.headers)
+    if given is None and is_operator(socket_of(request)):
+        return ADMIN
+    if route.access is Access.OPEN:
+        return STRANGER
+    try:
+        return await identify(request.headers, services, peer_of(request))
+    except Problem:
+        if given:
+            maillog.token_refused(peer_of(request) or "", f"{route.method} {route.path}")
+        raise
+
+
+def socket_of(request: Request) -> socket.socket | None:
     transport = request.transport
-    if transport is not None and token(request.headers) is None:
-        connection = transport.get_extra_info("socket")
-        if is_operator(connection):
-            return ADMIN
-    return await identify(request.headers, services)
+    if transport is None:
+        return None
+    found: socket.socket | None = transport.get_extra_info("socket")
+    return found
+
+
+def peer_of(request: Request) -> str | None:
+    return request.conn_info.client_ip or None if request.conn_info else None
 
 
 async def guarded(route: Route, work: Awaitable[Answer | Stream]) -> Answer | Stream:
@@ -208,7 +226,7 @@ def call_of(request: Request, path: dict[str, str], caller: Caller) -> Call:
         query=request.get_args(keep_blank_values=True),
         headers=request.headers,
         body=request.body,
-        peer_ip=request.conn_info.client_ip or None if request.conn_info else None,
+        peer_ip=peer_of(request),
     )
 
 
@@ -221,9 +239,8 @@ def response(answer: Answer) -> HTTPResponse:
     body = (
         answer.body if isinstance(answer.body, bytes) else strict_json.dumps(answer.body).encode()
     )
-    return HTTPResponse(
-        body, answer.status, headers=dict(answer.headers), content_type=answer.content_type
-    )
+    headers = {**_ALWAYS, **answer.headers}
+    return HTTPResponse(body, answer.status, headers=headers, content_type=answer.content_type)
 
 
 async def send(request: Request, stream: Stream) -> None:
@@ -231,16 +248,23 @@ async def send(request: Request, stream: Stream) -> None:
     sees that the answer is cut.
     """
     reply = await request.respond(
-        status=stream.status, headers=dict(stream.headers), content_type=stream.content_type
+        status=stream.status,
+        headers={**_ALWAYS, **stream.headers},
+        content_type=stream.content_type,
     )
     try:
         async for piece in stream.pieces:
             await reply.send(piece)
         await reply.eof()
     except Exception as error:  # noqa: BLE001 - Sanic would end the answer as if it were whole
-        maillog.unexpected(f"{request.method} {request.path}", error)
+        maillog.unexpected(place_of(request), error)
         if request.transport is not None:
             request.transport.close()
+
+
+def place_of(request: Request) -> str:
+    """Name the route that was asked, without what stood in it: a link to a file is a secret."""
+    return f"{request.method} {request.uri_template or 'no route'}"
 
 
 class JsonErrors(ErrorHandler):
@@ -250,8 +274,10 @@ class JsonErrors(ErrorHandler):
 
     def default(self, request: Request, exception: Exception) -> HTTPResponse:
         status = getattr(exception, "status_code", 500)
+        if isinstance(exception, RequestCancelled):
+            return response(_INTERNAL)  # to nobody: the client has left
         if not isinstance(exception, SanicException) or status >= 500:
-            maillog.unexpected(f"{request.method} {request.path}", exception)
+            maillog.unexpected(place_of(request), exception)
             return response(_INTERNAL)
         headers = {}
         if isinstance(exception, MethodNotAllowed):
@@ -275,7 +301,11 @@ def descriptions(version: str) -> tuple[Route, ...]:
 
     async def show_docs(_services: Services, _call: Call) -> Answer:
         page = docs_page.page(ROUTES, openapi_document(version))
-        return Answer(page.encode(), content_type="text/html; charset=utf-8")
+        return Answer(
+            page.encode(),
+            content_type="text/html; charset=utf-8",
+            headers={"Content-Security-Policy": docs_page.POLICY},
+        )
 
     return (
         Route("GET", "/openapi.json", show_openapi, Access.OPEN, "This document"),

@@ -2,9 +2,11 @@
 
 A tenant reaches itself only. Asking for another tenant by name is 401; what belongs to another
 tenant looks the same as what does not exist. Tokens are looked up and compared as SHA-256, so no
-comparison tells how near a guess was.
+comparison tells how near a guess was. The right token is always let in; of wrong ones only so many
+come from one address before the answer is 429.
 """
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +17,9 @@ from relay.crypto import digest, same
 
 _TENANT_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _TOKEN_MAX_CHARS = 1024
+_KIND = "token"
+# A client whose key has ended asks on with it: it is told so, and slowed only when it insists.
+_FREE_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +72,10 @@ def admin_digest(services: Services) -> str:
     return services.settings.admin_token_digest if current is None else current()
 
 
-async def identify(headers: Mapping[str, str], services: Services) -> Caller:
-    """Return who calls. Raises 401, the same for a missing, a wrong and an expired token."""
+async def identify(headers: Mapping[str, str], services: Services, peer_ip: str | None) -> Caller:
+    """Return who calls. Raises 401, the same for a missing, a wrong and an expired token, and 429
+    for too many wrong ones.
+    """
     given = token(headers)
     if not given or len(given) > _TOKEN_MAX_CHARS:
         raise unauthorized()
@@ -79,5 +86,14 @@ async def identify(headers: Mapping[str, str], services: Services) -> Caller:
         key = await services.directory.api_key(hashed)
         if key and (key.expires_at is None or key.expires_at > services.database.now()):
             return Caller(key.tenant_id)
+    raise await rejection(given, services, peer_ip)
+
+
+async def rejection(given: str, services: Services, peer_ip: str | None) -> Problem:
+    """Count a wrong token and return what is said to it."""
     services.metrics.auth_failed()
-    raise unauthorized()
+    guess = services.guesses.of(peer_ip or "", _KIND, given, free_tries=_FREE_TRIES)
+    wait_s = await services.guesses.rejected(guess)
+    if not wait_s:
+        return unauthorized()
+    return Problem(429, "Too many wrong API tokens", {"Retry-After": str(math.ceil(wait_s))})

@@ -126,8 +126,8 @@ ROUTES = (
         Access.ADMIN,
         "List what was done through the API, oldest first; without a limit, all of it",
         description="Every call that changes something is logged, with its caller, route and"
-        " status; never its body or a secret. Calls whose token is wrong are not, `/metrics`"
-        " counts them.",
+        " status; never its body or a secret. Calls whose token is wrong are not: the"
+        " node's own log has them, and `/metrics` counts them.",
         answer=Commands,
         query=CommandQuery,
     ),

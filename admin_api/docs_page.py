@@ -8,6 +8,7 @@ from html import escape
 from admin_api.openapi import Json
 from admin_api.routes import Access, Route
 
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'"
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;
 color:#1b1b1b}

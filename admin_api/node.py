@@ -1,6 +1,6 @@
 """How this node is: /health, /ready, /metrics, /status; and /commands/run-now."""
 
-from admin_api.auth import token
+from admin_api.auth import rejection, token
 from admin_api.probes import depth_by_state
 from admin_api.problems import Answer, again, unauthorized
 from admin_api.routes import Access, Call, Route, shown
@@ -32,11 +32,19 @@ async def ready(services: Services, _call: Call) -> Answer:
 
 async def metrics(services: Services, call: Call) -> Answer:
     wanted = services.settings.metrics_token_digest
-    if wanted is not None and not same(digest(token(call.headers) or ""), wanted):
-        raise unauthorized()
+    if wanted is not None and not call.caller.is_admin:
+        await check_metrics_token(services, call, wanted)
     await services.gauges.refresh()
     body, content_type = services.metrics.render()
     return Answer(body, content_type=content_type)
+
+
+async def check_metrics_token(services: Services, call: Call, wanted: str) -> None:
+    given = token(call.headers)
+    if not given:
+        raise unauthorized()
+    if not same(digest(given), wanted):
+        raise await rejection(given, services, call.peer_ip)
 
 
 async def status(services: Services, call: Call) -> Answer:
@@ -110,7 +118,10 @@ ROUTES = (
         Access.OPEN,
         "Metrics for Prometheus; a setting can ask for a token",
         answer_type="text/plain",
-        failures={401: "The token is missing or wrong"},
+        failures={
+            401: "The token is missing or wrong",
+            429: "Too many wrong tokens from this address; see Retry-After",
+        },
     ),
     Route("GET", "/status", status, Access.TENANT, "How this node is", answer=Status),
     Route(

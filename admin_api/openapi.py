@@ -21,7 +21,10 @@ _KEY: Json = {
     "description": "A name of this call, unique among the caller's own: it may then be repeated.",
     "schema": {"type": "string", "minLength": 1, "maxLength": KEY_MAX_CHARS, "pattern": "^[!-~]+$"},
 }
-_ALWAYS = {401: "The token is missing, wrong or of another tenant"}
+_ALWAYS = {
+    401: "The token is missing, wrong or of another tenant",
+    429: "Too many wrong tokens from this address; see Retry-After",
+}
 
 
 def document(routes: Sequence[Route], version: str) -> Json:

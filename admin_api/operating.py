@@ -18,6 +18,7 @@ from admin_api.schemas.operation import (
     Standing,
 )
 from admin_api.services import Services
+from relay import maillog
 from relay.errors import ConfigError, SecretDamaged
 from relay.store.backup import copy_database
 
@@ -87,6 +88,7 @@ async def purge_commands(services: Services, call: Call) -> Answer:
     query = call.read_query(PurgeQuery)
     await services.command_log.flush()
     removed = await services.command_log.purge(query.until)
+    maillog.commands_forgotten(removed)
     return Answer(shown(Purged(removed=removed), omit=_SOMETIMES))
 
 

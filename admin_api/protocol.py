@@ -13,6 +13,8 @@ from sanic.http import Stage
 from sanic.models.server_types import ConnInfo
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from admin_api.strict_http import StrictHttp
+
 CLOSE_AFTER_S = 0.5
 BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nRetry-After: 5\r\n"
@@ -23,6 +25,7 @@ BUSY = (
 class BoundedProtocol(HttpProtocol):
     """A connection of the REST API; its bounds are in the configuration of the app."""
 
+    HTTP_CLASS = StrictHttp
     __slots__ = ("_began_at", "_received_bytes")
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override] # it is one

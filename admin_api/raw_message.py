@@ -59,7 +59,7 @@ ROUTES = (
         failures={
             400: "The mail was rejected",
             415: "The body is no message/rfc822",
-            429: "The tenant's quota is used up; see Retry-After",
+            429: "The tenant's quota is used up, or too many wrong tokens; see Retry-After",
         },
     ),
 )

@@ -10,6 +10,7 @@ from relay.attachments.offload.depot import Depot
 from relay.attachments.offload.tickets import Tickets
 from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door
+from relay.ingress.guesses import Guesses
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
 from relay.store.attachments import AttachmentStore
@@ -91,6 +92,7 @@ class Services:
     outbox: Outbox
     mailboxes: MailboxStore
     receipts: ReceiptStore
+    guesses: Guesses
     metrics: Metrics
     verifier: Verifier
     wake: Wake

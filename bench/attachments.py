@@ -18,11 +18,11 @@ import uvloop
 
 from bench.call import Message, bodies, message, post_all
 from bench.command import Bench, add_database, workplace
-from bench.cost import forget_peak, peak_bytes, resident_bytes
 from bench.pillarbox import Pillarbox
 from bench.relays import Relay, Setup, pillarbox
 from bench.results import Check, Finding, Goal, Head, Row
 from relay.formats.insertion import encoded_size
+from tests.vitals import forget_peak, peak_bytes, resident_bytes
 
 MAILS = (1, 20)
 CHUNK = bytes(range(256)) * 256

@@ -4,9 +4,9 @@ loop is busy.
     python -m bench.big [--runs 3] [--size 25000000] [--at-once 1 4]
 
 In: MB a second until all were answered 250. Out: from then until all were at the sink. Memory is
-the largest resident set over the one before, in sizes of one mail. How late the loop is was asked
-from outside, every 5 ms; the same question to a node that does nothing stands in the first rows,
-since on a busy machine an answer is late by itself.
+the largest resident set over the one before, in sizes of one mail. How late the loop is was
+measured inside the process: how long whoever comes at any millisecond waits for a turn. The first
+rows are of a node that does nothing, since on a busy machine every turn is late.
 """
 
 import argparse
@@ -14,18 +14,19 @@ import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import uvloop
 
 from bench.certificate import client, issue
 from bench.command import Bench, workplace
-from bench.cost import forget_peak, peak_bytes, resident_bytes
 from bench.figures import percentile_ms
 from bench.load import Load, send
 from bench.pillarbox import Pillarbox
-from bench.probe import watched
 from bench.relays import Relay, Setup, pillarbox
 from bench.results import Check, Finding, Goal, Head, Row
+from bench.watched import lags_s
+from tests.vitals import forget_peak, peak_bytes, resident_bytes
 
 IDLE_S = 3.0
 
@@ -83,26 +84,27 @@ async def send_through(relay: Relay, kind: Kind) -> tuple[float, float]:
     return sent.answered_at - sent.began_at, arrived_at - sent.began_at
 
 
-def run_of(relay: Relay, process: Pillarbox, kind: Kind) -> Run:
+def run_of(relay: Relay, process: Pillarbox, kind: Kind, lags: Path) -> Run:
     base = resident_bytes(process.pid)
     forget_peak(process.pid)
-    with watched(process.http_port) as waits:
-        in_s, through_s = uvloop.run(send_through(relay, kind))
+    began_at = time.monotonic()
+    in_s, through_s = uvloop.run(send_through(relay, kind))
+    late_s = lags_s(lags, began_at, time.monotonic())
     mb = kind.at_once * kind.size_bytes / 1e6
     return Run(
         in_mb_s=mb / in_s,
         through_mb_s=mb / through_s,
         memory_mails=(peak_bytes(process.pid) - base) / kind.size_bytes,
-        late_p99_ms=percentile_ms(waits.values_s, 0.99),
-        late_max_ms=max(waits.values_s) * 1000,
+        late_p99_ms=percentile_ms(late_s, 0.99),
+        late_max_ms=max(late_s) * 1000,
     )
 
 
-def idle_row(process: Pillarbox, way: str) -> Row:
-    with watched(process.http_port) as waits:
-        time.sleep(IDLE_S)
-    late = ([percentile_ms(waits.values_s, 0.99)], [max(waits.values_s) * 1000])
-    return Row((way, "none", "", "", "", *late))
+def idle_row(way: str, lags: Path) -> Row:
+    began_at = time.monotonic()
+    time.sleep(IDLE_S)
+    late_s = lags_s(lags, began_at, time.monotonic())
+    return Row((way, "none", "", "", "", [percentile_ms(late_s, 0.99)], [max(late_s) * 1000]))
 
 
 def measure(options: argparse.Namespace) -> Iterator[Finding]:
@@ -110,12 +112,13 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     wanted: list[Check] = []
     for tls in (None, client()):
         with workplace(options) as folder:
-            setup = Setup(certificate=issue(folder) if tls else None)
+            lags = folder / "lags"
+            setup = Setup(certificate=issue(folder) if tls else None, lags=lags)
             with pillarbox(folder, setup) as (relay, process):
                 kinds = [Kind(count, options.size, tls) for count in options.at_once]
-                yield idle_row(process, kinds[0].way)
+                yield idle_row(kinds[0].way, lags)
                 for kind in kinds:
-                    runs = [run_of(relay, process, kind) for _ in range(options.runs)]
+                    runs = [run_of(relay, process, kind, lags) for _ in range(options.runs)]
                     every = [[getattr(run, name) for run in runs] for name in Run.__slots__]
                     yield Row((kind.way, str(kind.at_once), *every))
                     wanted += checks(kind, runs)

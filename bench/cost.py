@@ -17,25 +17,6 @@ def memory_bytes(pid: int) -> int:
     return sum(_proportional_bytes(each) for each in _tree(pid))
 
 
-def resident_bytes(pid: int) -> int:
-    """Return the memory of one process."""
-    return _of_status(pid, "VmRSS:")
-
-
-def peak_bytes(pid: int) -> int:
-    """Return the most memory that one process had since `forget_peak`."""
-    return _of_status(pid, "VmHWM:")
-
-
-def forget_peak(pid: int) -> None:
-    Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets VmHWM (proc(5))
-
-
-def _of_status(pid: int, name: str) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
-
-
 def children(pid: int) -> set[int]:
     return {each for each, stat in _stats() if int(stat[1]) == pid}
 

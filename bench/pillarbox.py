@@ -10,7 +10,7 @@ import os
 import secrets
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,14 +44,16 @@ class Upstream:
 
 
 class Pillarbox:
-    def __init__(self, home: Path, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Path, settings: Mapping[str, str], program: Sequence[str | Path] = RUN
+    ) -> None:
         """Start it and wait until it is ready; `settings` are variables."""
         self.smtp_port, self.tls_port, self.http_port = free_ports(3)
         self.token = secrets.token_urlsafe()
         self._log = (home / "log").open("ab")
         began_at = time.monotonic()
         self._process = subprocess.Popen(
-            [*RUN, "--home", home],
+            [*program, "--home", home],
             env=self._environment(settings),
             stderr=self._log,
             cwd=ROOT,

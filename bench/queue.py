@@ -21,7 +21,6 @@ from pathlib import Path
 import uvloop
 
 from bench.command import Bench, workplace
-from bench.cost import forget_peak, peak_bytes
 from bench.fill import LANE, Stock, settle_down, spool_of
 from bench.pillarbox import ACCOUNT, TENANT, Upstream
 from bench.relays import running, sink_of, store
@@ -32,6 +31,7 @@ from relay.store.database import Database
 from relay.store.queue.settle import Resolution, Settlement
 from relay.store.spool import Spool
 from tests.conftest import open_database
+from tests.vitals import forget_peak, peak_bytes
 
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
 LARGE = 10_000_000

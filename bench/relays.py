@@ -1,7 +1,8 @@
 """The relays that are measured, each running on this machine with a sink of its own behind it."""
 
 import os
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from bench.pillarbox import MAX_CONNECTIONS, TENANT, Login, Pillarbox, Upstream
 from bench.sink import Sink, plain_sink, tls_sink
 from tests.conftest import PostgresServer, postgres_programs
 from tests.peers.private_postfix import PrivatePostfix, free_ports
+from tests.process import RUN
 
 POSTFIX_DEFAULT = """
 myhostname = postfix.test
@@ -49,13 +51,18 @@ smtp_tls_connection_reuse = yes
 @dataclass(frozen=True, slots=True)
 class Setup:
     """How a Pillarbox runs. Several nodes share a PostgreSQL; with a certificate mail comes and
-    goes inside TLS.
+    goes inside TLS; with a file for `lags` its event loop is watched (`bench.watched`).
     """
 
     database: str = "sqlite"
     nodes: int = 1
     certificate: Certificate | None = None
     connections: int = MAX_CONNECTIONS
+    lags: Path | None = None
+
+    @property
+    def program(self) -> Sequence[str | Path]:
+        return RUN if self.lags is None else watched(self.lags)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +85,7 @@ def pillarbox(
         sink = stack.enter_context(sink_of(setup.certificate))
         settings, pids = stack.enter_context(store(folder, setup.database))
         settings = {**settings, "PILLARBOX_WORKERS": str(setup.nodes), **tls_settings(setup)}
-        process = stack.enter_context(running(folder, settings))
+        process = stack.enter_context(running(folder, settings, setup.program))
         tls = "implicit" if setup.certificate else "none"
         login = process.add_tenant(TENANT, Upstream(sink.port, tls, setup.connections))
         port = process.tls_port if setup.certificate else process.smtp_port
@@ -86,12 +93,18 @@ def pillarbox(
 
 
 @contextmanager
-def running(folder: Path, settings: Mapping[str, str]) -> Iterator[Pillarbox]:
-    process = Pillarbox(folder, settings)
+def running(
+    folder: Path, settings: Mapping[str, str], program: Sequence[str | Path] = RUN
+) -> Iterator[Pillarbox]:
+    process = Pillarbox(folder, settings, program)
     try:
         yield process
     finally:
         process.stop()
+
+
+def watched(lags: Path) -> Sequence[str | Path]:
+    return (sys.executable, "-m", "bench.watched", lags)
 
 
 def tls_settings(setup: Setup) -> dict[str, str]:

@@ -139,6 +139,7 @@ def services(node: Node, uncut: Uncut, operation: Operation) -> Services:
         outbox=node.stores.outbox,
         mailboxes=node.stores.mailboxes,
         receipts=node.stores.receipts,
+        guesses=node.guesses,
         metrics=node.metrics,
         verifier=node.verifier,
         wake=node.run_now,

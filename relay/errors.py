@@ -11,7 +11,8 @@ RelayError
 │   ├── StorageUnavailable    the storage for large files does not take them, or cannot be reached
 │   ├── AccountFault          the upstream cannot be used now: no route, TLS, AUTH refused, 421
 │   ├── MailboxFault          the mailbox cannot be read now: no route, TLS, login, what it answers
-│   └── QuotaExceeded         the tenant has too much waiting
+│   ├── QuotaExceeded         the tenant has too much waiting
+│   └── TooManyGuesses        too many failed logins came from there
 └── Permanent                 the same request will fail again
     ├── ConfigError           a setting is missing or wrong: exit 78 (EX_CONFIG)
     ├── UnsafeStore           the database would make a 250 a lie, or is of a newer version
@@ -54,6 +55,10 @@ class Held(Temporary): ...
 
 
 class QuotaExceeded(Temporary): ...
+
+
+class TooManyGuesses(Temporary):
+    """The text is fit for the client."""
 
 
 class StorageUnavailable(Temporary):

@@ -17,6 +17,7 @@ from relay.app.settings import (
     disk_of,
     dispatch_settings,
     door_settings,
+    guess_rules,
     key_text,
     patience,
     pool_settings,
@@ -42,14 +43,16 @@ from relay.errors import RelayError
 from relay.formats import verp
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, AuthSettings
+from relay.ingress.guesses import Guesses
 from relay.ingress.smtp import SmtpListener
 from relay.metrics import Metrics
 from relay.reports.post import Caller
 from relay.reports.reporter import Reporter
-from relay.store import command_log, instance, suppressions
+from relay.store import command_log, instance, login_failures, suppressions
 from relay.store.database import Database
 from relay.store.delays import Delays
 from relay.store.late import LOOK_EVERY_S, tell_of_late
+from relay.store.login_failures import LoginFailures
 from relay.store.mailboxes import forget as forget_mails
 from relay.store.orders import OrderStore
 from relay.store.pec_waits import Waits
@@ -105,8 +108,9 @@ class Node:
         self._build_dispatch()
         self._reporter = self._build_reporter()
         self._poller = build_poller(config, self.spool, self.stores, self.metrics, keyring)
+        self.guesses = self._build_guesses()
         authenticator = Authenticator(
-            self.stores.directory, AuthSettings(cache_s=config.smtp.auth_cache_s)
+            self.stores.directory, self.guesses, AuthSettings(cache_s=config.smtp.auth_cache_s)
         )
         self.smtp = SmtpListener(self.door, authenticator, self.metrics, smtp_settings(config))
         database.on_signal(self._on_signal)
@@ -120,6 +124,11 @@ class Node:
             disk_of(self.config),
             door_settings(self.config),
         )
+
+    def _build_guesses(self) -> Guesses:
+        # An embedded database has one process, which knows it all.
+        shared = None if self.database.single_writer else LoginFailures(self.database)
+        return Guesses(guess_rules(self.config), self.database.now, shared)
 
     def _build_reporter(self) -> Reporter:
         return Reporter(
@@ -173,6 +182,7 @@ class Node:
                 (command_log.forget, self.config.retention.command_log_days * DAY_S),
                 (forget_receipts, self.config.retention.receipts_days * DAY_S),
                 (suppressions.forget, 0.0),
+                (login_failures.forget, login_failures.FORGET_S),
                 (forget_mails, remembered_s(self.config)),
             ),
         )
@@ -182,7 +192,7 @@ class Node:
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
             Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
             Errand(self.config.large_files.remove_every_s, self.large_files.remove_ended),
-            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool)),
+            Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool, self.config.retry.lifetime_s)),
         ]
         if self.config.dsn.delay_warning_s:
             by, patient = postmaster(self.config), patience(self.config)

@@ -7,9 +7,9 @@ from relay.attachments.cache import CacheSettings
 from relay.attachments.sources.http import Pace
 from relay.config import Config
 from relay.config.values import IpNetwork
-from relay.dispatch.loop import DispatchSettings
 from relay.dispatch.pool import PoolSettings
 from relay.dispatch.retry import RetryPolicy
+from relay.dispatch.settings import DispatchSettings
 from relay.errors import ConfigError
 from relay.ingress.accept import DoorSettings
 from relay.ingress.backlog import Bounds
@@ -19,6 +19,7 @@ from relay.net.guard import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
 from relay.store.delays import Patience
+from relay.store.login_failures import Rules
 from relay.store.queue.notify import Postmaster
 
 
@@ -45,6 +46,11 @@ def door_settings(config: Config) -> DoorSettings:
         ),
         lifetime_s=config.retry.lifetime_s,
     )
+
+
+def guess_rules(config: Config) -> Rules:
+    first_wait_s, longest_wait_s = config.limits.auth_wait_s
+    return Rules(first_wait_s, longest_wait_s, config.limits.max_auth_names_per_ip)
 
 
 def disk_of(config: Config) -> Disk:

@@ -127,10 +127,6 @@ class Session:
         session = cls(wire, limits)
         try:
             await session._log_in(mailbox)
-        except MailboxFault as fault:
-            await session.close()
-            # Some servers repeat the command that they refuse.
-            raise MailboxFault(_without(str(fault), mailbox.password)) from None
         except BaseException:
             await session.close()
             raise
@@ -231,7 +227,8 @@ class Session:
         if not greeting.upper().startswith(b"* OK"):
             raise MailboxFault(f"the server does not take us: {_text(greeting)}")
         self._protocol.state = aioimaplib.NONAUTH
-        await self._ask("LOGIN", self._protocol.login(quoted(mailbox.user), mailbox.password))
+        login = self._protocol.login(quoted(mailbox.user), mailbox.password)
+        await self._ask("LOGIN", login, secret=mailbox.password)
         await self._ask("CAPABILITY", self._protocol.capability())
 
     async def _move(self, uids: Sequence[int], folder: str) -> None:
@@ -249,15 +246,18 @@ class Session:
         *,
         most_bytes: int = SMALL_BYTES,
         limit_s: float | None = None,
+        secret: str = "",
     ) -> list[Line]:
-        """Give a command and return the lines of its answer. Raises MailboxFault."""
+        """Give a command and return the lines of its answer. Raises MailboxFault, whose text is
+        without the secret that was sent.
+        """
         self._wire.allowance = most_bytes
         asking = asyncio.ensure_future(work)
         self._is_at_rest = False
         try:
             await self._first(what, limit_s or self._limits.command_timeout_s, asking)
             self._is_at_rest = True
-            return _lines_of(what, asking)
+            return _lines_of(what, asking, secret)
         finally:
             await _drop(asking)
 
@@ -288,15 +288,16 @@ async def _connect(mailbox: Mailbox, limits: ImapLimits) -> _Wire:
         raise MailboxFault(f"connect: {_shown(str(error))}") from error
 
 
-def _lines_of(what: str, asking: "asyncio.Future[Any]") -> list[Line]:
+def _lines_of(what: str, asking: "asyncio.Future[Any]", secret: str = "") -> list[Line]:
     try:
         response = asking.result()
     except (aioimaplib.AioImapException, ValueError, LookupError) as error:
-        raise MailboxFault(f"{what}: {_shown(str(error) or type(error).__name__)}") from error
+        said = _without(str(error), secret) or type(error).__name__
+        raise MailboxFault(f"{what}: {_shown(said)}") from error
     if response is None:
         return []
     if response.result != "OK":
-        raise Declined(f"{what}: {response.result} {_text(response.lines[-1])}")
+        raise Declined(f"{what}: {response.result} {_text(response.lines[-1], secret)}")
     return list(response.lines)
 
 
@@ -306,8 +307,8 @@ async def _drop(*tasks: "asyncio.Future[Any]") -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _text(line: Line) -> str:
-    return _shown(bytes(line[: 4 * TEXT_CHARS]).decode("utf-8", "replace"))
+def _text(line: Line, secret: str = "") -> str:
+    return _shown(_without(bytes(line[: 4 * TEXT_CHARS]).decode("utf-8", "replace"), secret))
 
 
 def _shown(text: str) -> str:
@@ -315,4 +316,7 @@ def _shown(text: str) -> str:
 
 
 def _without(text: str, secret: str) -> str:
-    return text.replace(secret, "***") if secret else text
+    """Blot a password out, as it is and as it is quoted: some servers repeat what they refuse."""
+    for form in (quoted(secret)[1:-1], secret):
+        text = text.replace(form, "***") if secret else text
+    return text

@@ -147,6 +147,10 @@ class Limits(Section):
     """Messages of one tenant that are not final; more is answered 452 4.3.1 or 429; 0: any."""
     max_waiting_bytes_per_tenant: Size = 0
     """Bytes of one tenant's messages that are not final; more is answered alike; 0: any."""
+    auth_wait_s: FirstAndLongest = (0.5, 30)
+    """First and longest wait of a user after failed logins, from one address; it doubles."""
+    max_auth_names_per_ip: Count = 20
+    """Users and API tokens that may fail from one address in 15 minutes before it is slowed."""
 
 
 class Retry(Section):

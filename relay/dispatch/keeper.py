@@ -23,6 +23,7 @@ EXPIRED_AT_ONCE = 100
 SCAN_EVERY_S = 5.0
 POOL_EVERY_S = 5.0
 EXPIRE_EVERY_S = 15.0
+SLOW_EVERY_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Keeper:
                 (SCAN_EVERY_S, self._scan),
                 (POOL_EVERY_S, self._pool.expire),
                 (EXPIRE_EVERY_S, self._expire),
+                (SLOW_EVERY_S, self._dispatcher.set_slow_aside),
                 (self._times.lease_s / 4, self._bury),
                 *((errand.wait_s, errand.work) for errand in self._errands),
             )

@@ -12,10 +12,10 @@ another.
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from relay import maillog
 from relay.attachments.prepare import Preparer
+from relay.dispatch.claims import next_lanes, share
 from relay.dispatch.couriers import Couriers
 from relay.dispatch.deliver import Deliverer, LimitReached, deferred
 from relay.dispatch.health import Health
@@ -23,6 +23,7 @@ from relay.dispatch.holdings import Holdings, held_bytes
 from relay.dispatch.outlet import Outlet
 from relay.dispatch.preparing import Preparing
 from relay.dispatch.results import Results
+from relay.dispatch.settings import DispatchSettings
 from relay.dispatch.settler import Settler
 from relay.dispatch.ways import Ways
 from relay.errors import (
@@ -40,27 +41,11 @@ from relay.model import Delivery, LimitBehavior
 from relay.store import limits
 from relay.store.spool import Spool
 
-CLAIMS_AT_ONCE = 100
 AFTER_TROUBLE_S = 1.0
 # RFC 3463 §3.5: mail system congestion.
 CONGESTED = "5.4.5"
 # RFC 4468 §5: message content not available.
 NOT_AVAILABLE = "5.6.6"
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchSettings:
-    """`hands_over`: mail may go from acceptance to delivery in memory. `tick_s` slows the loop for
-    compatibility.
-    """
-
-    max_deliveries: int
-    memory_bytes: int
-    memory_messages: int
-    hands_over: bool
-    tick_s: float
-    first_rest_s: float
-    longest_rest_s: float
 
 
 class Dispatcher:
@@ -89,7 +74,9 @@ class Dispatcher:
         self._due: set[str] = set()
         self._ready: dict[str, None] = {}
         self._wakened = asyncio.Event()
-        self._couriers = Couriers(self._carry, self._weight, settings.max_deliveries, clock)
+        self._couriers = Couriers(
+            self._carry, self._weight, self._back, settings.max_deliveries, clock
+        )
         self._preparing = Preparing(spool, preparer, self._prepared, self._troubled)
         self._task: asyncio.Task[None] | None = None
         self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
@@ -98,10 +85,10 @@ class Dispatcher:
     # The Taker: called by the spool, never waits.
     def reserve(self, lane: str, size_bytes: int) -> bool:
         # What waits in the store was there before: a newcomer does not pass it.
-        if lane in self._due or not self._settings.hands_over or not self._has_room():
+        if lane in self._due or not self._settings.hands_over or not self._is_able:
             return False
         outlet = self._ways.open_outlet(lane)
-        if outlet is None or outlet.account.is_limited:
+        if outlet is None or outlet.account.is_limited or not self._holdings.has_room_for(outlet):
             return False
         self._holdings.hold(size_bytes)
         return True
@@ -161,9 +148,7 @@ class Dispatcher:
 
     @property
     def troubled(self) -> list[tuple[Outlet, float]]:
-        """Return the outlets whose account had faults since its last success, with the seconds they
-        still rest.
-        """
+        """Return the outlets that had faults since a success, with the seconds they still rest."""
         now = self._clock()
         return [
             (outlet, max(0.0, outlet.health.rest_until - now))
@@ -204,19 +189,17 @@ class Dispatcher:
 
     async def _refill(self) -> None:
         """Claim for every lane that has work and whose account has room."""
-        while self._ready and self._has_room():
-            lanes = list(self._ready)[:CLAIMS_AT_ONCE]
-            for lane in lanes:
-                del self._ready[lane]
+        while self._is_able and (lanes := next_lanes(self._ready, self._ways, self._holdings)):
+            most = share(self._holdings, len(lanes))
             async with asyncio.TaskGroup() as group:
                 for lane in lanes:
                     if lane in self._due:
-                        group.create_task(self._claim(lane))
+                        group.create_task(self._claim(lane, most))
 
-    async def _claim(self, lane: str) -> None:
+    async def _claim(self, lane: str, its_share: int) -> None:
         await self._ways.find(lane)
         outlet = self._ways.open_outlet(lane)
-        most = await self._claimable(outlet) if outlet else 0
+        most = min(its_share, await self._claimable(outlet)) if outlet else 0
         if outlet is None or most <= 0:
             return
         # Before the claim, so that work which is announced meanwhile is not forgotten.
@@ -379,19 +362,36 @@ class Dispatcher:
 
         A routed lane may have another way now.
         """
+        self._empty(outlet)
+        self.notice([lane for lane in outlet.lanes if self._ways.open_outlet(lane)])
+        asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, outlet.lanes)
+
+    async def set_slow_aside(self) -> None:
+        """Have slow deliveries leave their places to others, and nothing wait behind them."""
+        for hand in self._couriers.slow:
+            if self._holdings.set_aside(held_bytes(hand.delivery)):
+                self._couriers.set_aside(hand)
+                if hand.outlet.is_stuck:
+                    self._empty(hand.outlet)
+                self._wakened.set()
+
+    def _back(self, outlet: Outlet, delivery: Delivery) -> None:
+        self._holdings.take_back(held_bytes(delivery))
+        self.notice(outlet.lanes & self._due)
+
+    def _empty(self, outlet: Outlet) -> None:
         waiting = outlet.empty()
         self._give_back(waiting)
         for delivery in waiting:
             self._let_go(held_bytes(delivery))
-        self.notice([lane for lane in outlet.lanes if self._ways.open_outlet(lane)])
-        asyncio.get_running_loop().call_later(wait_s + 0.01, self.notice, outlet.lanes)
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         self._results.given_back(deliveries)
         self._due.update(delivery.lane for delivery in deliveries)
 
-    def _has_room(self) -> bool:
-        return self._holdings.has_room and self._settler.is_clear and not self._is_stopping
+    @property
+    def _is_able(self) -> bool:
+        return self._settler.is_clear and not self._is_stopping
 
     def _let_go(self, size_bytes: int) -> None:
         self._holdings.let_go(size_bytes)

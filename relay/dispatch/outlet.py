@@ -21,13 +21,14 @@ MOST_PREPARING = 500
 
 @dataclass(slots=True, eq=False)
 class Outlet:
-    """`active` couriers carry its mail; `preparing` mails are made complete first; `full_until` is
-    when its rate limit has room again.
+    """`active` couriers carry its mail, `slow` of them for long already; `preparing` mails are made
+    complete first; `full_until` is when its rate limit has room again.
     """
 
     account: Account
     health: Health = field(default_factory=Health)
     active: int = 0
+    slow: int = 0
     preparing: int = 0
     full_until: float = 0.0
     lanes: set[str] = field(default_factory=set)
@@ -54,12 +55,22 @@ class Outlet:
         return len(self._waiting)
 
     @property
+    def holds_nothing(self) -> bool:
+        """True where none of its mail is in memory."""
+        return not self._waiting and not self.active
+
+    @property
     def most_couriers(self) -> int:
         return 1 if self.health.is_doubtful else max(1, self.account.max_connections)
 
     @property
     def can_start(self) -> bool:
         return bool(self._waiting) and self.active < self.most_couriers
+
+    @property
+    def is_stuck(self) -> bool:
+        """True where no courier of its own could soon take what waits."""
+        return self._target == 0
 
     @property
     def is_low(self) -> bool:
@@ -88,4 +99,5 @@ class Outlet:
 
     @property
     def _target(self) -> int:
-        return 1 if self.health.is_doubtful else self.most_couriers * AHEAD
+        quick = max(0, self.most_couriers - self.slow)
+        return quick if self.health.is_doubtful else quick * AHEAD

@@ -6,7 +6,8 @@ a `Session`. Promises:
 - A connection serves one tenant's account in one version of its settings, never another.
 - A password is never said in clear, but to an account whose TLS was turned off by name. Offered or
   required TLS that fails is a fault, never a reason to go on without.
-- One AUTH mechanism, tried once: three wrong logins in a row lock accounts.
+- One AUTH mechanism, tried once, one connection at a time: three wrong logins in a row lock
+  accounts.
 - What was idle is lent only if it is still good; what died in between is replaced without a word.
 
 How many connections an account may have is for the caller to bound. RFC 3207 (STARTTLS),
@@ -20,15 +21,19 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import aiosmtplib
 
 from relay.dispatch.commands import Extensions
+from relay.dispatch.logins import Logins
 from relay.dispatch.reply import printable
 from relay.dispatch.session import Session, Timeouts
 from relay.errors import AccountFault
 from relay.model import Account, TlsMode
+from relay.net.dial import dial
+from relay.net.names import Names
 from relay.tls import client_tls
 
 AccountKey = tuple[str, str]
@@ -62,9 +67,16 @@ class Upstream:
 
 
 class Pool:
-    def __init__(self, settings: PoolSettings, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        settings: PoolSettings,
+        clock: Callable[[], float] = time.monotonic,
+        names: Names | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
+        self._names = names or Names()
+        self._logins = Logins()
         self._idle: dict[Shelf, list[Upstream]] = {}
         self._lent: set[Upstream] = set()
         self._learned: dict[AccountKey, tuple[int, float]] = {}
@@ -166,7 +178,17 @@ class Pool:
             self._learned[upstream.account.key] = mails, self._clock()
 
     async def _open(self, account: Account) -> Upstream:
-        session = await _open_session(account, self._settings, await self._context(account))
+        context = await self._context(account)
+        client = await _connected(account, self._settings, context, self._names)
+        try:
+            limit_s = self._settings.command_timeout_s
+            if account.user:
+                async with _step("auth", account, limit_s):
+                    await self._logins.take(_shelf_of(account), partial(_log_in, client, account))
+            session = _adopt(client, self._settings)
+        except BaseException:
+            _abort(client)
+            raise
         now = self._clock()
         return Upstream(session, account, now, now)
 
@@ -202,13 +224,13 @@ def effective_tls(account: Account) -> TlsMode:
     return TlsMode.STARTTLS if account.use_tls or account.user else TlsMode.OPPORTUNISTIC
 
 
-async def _open_session(
-    account: Account, settings: PoolSettings, context: ssl.SSLContext | None
-) -> Session:
+async def _connected(
+    account: Account, settings: PoolSettings, context: ssl.SSLContext | None, names: Names
+) -> aiosmtplib.SMTP:
+    """Connect, greet and secure."""
     with _faults("connect", account):
         client = aiosmtplib.SMTP(
             hostname=account.host,
-            port=account.port,
             local_hostname=settings.helo_name,
             timeout=settings.command_timeout_s,
             use_tls=effective_tls(account) is TlsMode.IMPLICIT,
@@ -217,14 +239,14 @@ async def _open_session(
         )
     try:
         async with _step("connect", account, settings.connect_timeout_s):
-            await client.connect()
+            limit_s = settings.connect_timeout_s
+            # From here on the socket belongs to the client.
+            await client.connect(sock=await dial(names, account.host, account.port, limit_s))
         async with _step("ehlo", account, settings.command_timeout_s):
             await client.ehlo()
         async with _step("tls", account, settings.command_timeout_s):
             await _secure(client, account)
-        async with _step("auth", account, settings.command_timeout_s):
-            await _log_in(client, account)
-        return _adopt(client, settings)
+        return client
     except BaseException:
         _abort(client)
         raise
@@ -244,8 +266,6 @@ async def _secure(client: aiosmtplib.SMTP, account: Account) -> None:
 
 async def _log_in(client: aiosmtplib.SMTP, account: Account) -> None:
     """Log in by one mechanism: PLAIN first, since the server then need not keep the password."""
-    if not account.user:
-        return
     mechanisms = {
         "plain": client.auth_plain,
         "login": client.auth_login,
@@ -253,7 +273,8 @@ async def _log_in(client: aiosmtplib.SMTP, account: Account) -> None:
     }
     for name, log_in in mechanisms.items():
         if name in client.server_auth_methods:
-            await log_in(account.user, account.password or "")
+            with _faults("auth", account):
+                await log_in(account.user or "", account.password or "")
             return
     raise AccountFault("no AUTH mechanism that both sides know is offered", phase="auth")
 

@@ -20,8 +20,9 @@ from functools import partial
 from relay.alarm import Alarm
 from relay.dispatch.commands import Extensions, Offer, envelope_commands
 from relay.dispatch.reply import Ledger, ProtocolError, Reply, ReplyParser
-from relay.formats.headers import dot_stuff
+from relay.formats.headers import dot_stuffing
 from relay.model import Outcome
+from relay.turns import in_turns
 
 __all__ = ["Extensions", "Offer", "Session", "Timeouts"]
 
@@ -189,7 +190,7 @@ class Session(asyncio.Protocol):
         self._tell(ledger)
 
     async def _send_body(self, content: bytes, ledger: Ledger) -> None:
-        body = dot_stuff(content)
+        body = await in_turns(dot_stuffing(content))
         deadline = self._loop.time() + self._timeouts.body_s(len(body))
         self._expect(1)
         ledger.dot_written = await self._write_body(memoryview(body), deadline)

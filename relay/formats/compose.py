@@ -248,6 +248,8 @@ def file_fields(file: Attachment, disposition: str) -> tuple[bytes, ...]:
     if file.content_id is not None:
         if not _CONTENT_ID.fullmatch(file.content_id):
             _refuse("content_id", "printable ASCII without < > expected")
+        # Some readers decode words wherever they are.
+        check_value("content_id", file.content_id)
         fields.append(f"Content-ID: <{file.content_id}>".encode())
     return tuple(fields)
 

@@ -66,7 +66,8 @@ class Fate:
 @dataclass(frozen=True, slots=True)
 class Original:
     """The mail that is reported on. `content` is the first bytes of it, or all where `is_whole`;
-    `ret` and `envid` are as given (RFC 3461).
+    `ret` and `envid` are as given (RFC 3461). `deliver_by` is when its sender wanted it delivered
+    (RFC 2852, Unix seconds).
     """
 
     pk: str
@@ -76,6 +77,7 @@ class Original:
     is_whole: bool
     ret: str | None = None
     envid: str | None = None
+    deliver_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +229,8 @@ def _mail_fields(note: Notification) -> list[tuple[str, str]]:
     ]
     if original.envid is not None:
         fields.insert(1, ("Original-Envelope-Id", decoded(original.envid)))
+    if original.deliver_by is not None:
+        fields.append(("Deliver-By-Date", formatdate(original.deliver_by, localtime=True)))
     return fields
 
 

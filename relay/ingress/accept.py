@@ -18,10 +18,10 @@ from relay.formats.address import domain_of
 from relay.formats.headers import (
     Head,
     Trace,
-    assess,
+    assessing,
     controls,
     date_of,
-    outgoing,
+    making_outgoing,
     received,
     scan,
 )
@@ -51,6 +51,7 @@ from relay.store.queue.once import Answers, Once, Repeat
 from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
+from relay.turns import in_turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +193,7 @@ class Door:
             wait_s = submission.due_at - now if submission.due_at else 0.0
             held = Held(wait_s, self._settings.lifetime_s)
             submission = with_measures(submission, account, tenant, held)
-            mail = self._new_mail(submission, head, account, now)
+            mail = await self._new_mail(submission, head, account, now)
             if await is_to_be_looked_at(tenant, mail.content):
                 mail = replace(mail, is_prepared=False)
             return Candidate(submission, mail)
@@ -251,7 +252,7 @@ class Door:
             )
         return account
 
-    def _new_mail(
+    async def _new_mail(
         self, submission: Submission, head: Head, account: Account | None, now: float
     ) -> NewMail:
         pk = new_pk(now)
@@ -260,7 +261,7 @@ class Door:
         if message_id is None:
             message_id = f"<{pk}@{self._settings.host_name}>"
         added = self._added(submission, head, pk, now)
-        content = outgoing(submission.content, head, prepend=added)
+        content = await in_turns(making_outgoing(submission.content, head, prepend=added))
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -273,7 +274,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=assess(content),
+            traits=await in_turns(assessing(content)),
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,
@@ -315,6 +316,7 @@ class Door:
             protocol=origin.protocol,
             pk=pk,
             date=date,
+            level=origin.level,
         )
 
     def _tell(self, submission: Submission, answer: Accepted | Refused, duration_s: float) -> None:

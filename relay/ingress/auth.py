@@ -8,8 +8,7 @@ by a keyed hash, so that a client that logs in for each mail pays once.
 Every failure costs one Argon2id, whoever was named: an unknown user takes as long as a known one,
 and so does a wrong secret of ours. These decoys wait in a line of their own, one at a time: a flood
 of invented names delays itself, not the people who log in. After a failure the same user from the
-same address waits, longer each time; nobody else does, so a gateway never pays for one of its
-clients (OWASP: no lock-out of the victim).
+same address waits (`relay.ingress.guesses`).
 """
 
 import asyncio
@@ -21,24 +20,22 @@ from dataclasses import dataclass, field
 
 from relay import maillog
 from relay.crypto import DECOY_HASH, digest, same, verify_password
+from relay.errors import TooManyGuesses
+from relay.ingress.guesses import Guesses
 from relay.ingress.networks import covering, tenants_of
 from relay.model import Credential, SecretKind
 from relay.store.directory import Directory
 
 LONGEST_NAME = 255  # RFC 4616 §2
 HASHES_AT_ONCE = 2
-
-Who = tuple[str, str]
+USER = "user"
 
 
 @dataclass(frozen=True, slots=True)
 class AuthSettings:
-    """`cache_s` 0 keeps nothing. The wait after a failure doubles from the first to the longest."""
+    """`cache_s` 0 keeps nothing."""
 
     cache_s: float
-    first_wait_s: float = 0.5
-    longest_wait_s: float = 30.0
-    forget_s: float = 900.0
     most_entries: int = 10_000
 
 
@@ -51,55 +48,6 @@ class Login:
     credential: Credential
     account_id: str | None = None
     by_network: bool = False
-
-
-@dataclass(slots=True)
-class _Failures:
-    count: int
-    free_at: float
-    last_at: float
-
-
-class Backoff:
-    """How long a user at an address waits before the next try. Pure: the caller brings the time."""
-
-    def __init__(self, settings: AuthSettings) -> None:
-        self._settings = settings
-        self._failures: dict[Who, _Failures] = {}
-
-    def turn(self, who: Who, now: float) -> float | None:
-        """Take the next turn and return the wait for it in seconds; None when too many wait."""
-        known = self._recent(who, now)
-        if known is None:
-            return 0.0
-        wait_s = max(0.0, known.free_at - now)
-        if wait_s > self._settings.longest_wait_s:
-            return None
-        known.free_at = now + wait_s + self._delay_s(known.count)
-        return wait_s
-
-    def failed(self, who: Who, now: float) -> None:
-        known = self._recent(who, now) or _Failures(0, now, now)
-        known.count += 1
-        known.last_at = now
-        known.free_at = max(known.free_at, now + self._delay_s(known.count))
-        self._failures.pop(who, None)
-        self._failures[who] = known
-        if len(self._failures) > self._settings.most_entries:
-            del self._failures[next(iter(self._failures))]
-
-    def passed(self, who: Who) -> None:
-        self._failures.pop(who, None)
-
-    def _recent(self, who: Who, now: float) -> _Failures | None:
-        known = self._failures.get(who)
-        if known is None or now - known.last_at > self._settings.forget_s:
-            return None
-        return known
-
-    def _delay_s(self, count: int) -> float:
-        doubled: float = self._settings.first_wait_s * 2.0 ** min(count - 1, 30)
-        return min(doubled, self._settings.longest_wait_s)
 
 
 @dataclass(slots=True)
@@ -133,6 +81,7 @@ class Authenticator:
     def __init__(
         self,
         directory: Directory,
+        guesses: Guesses,
         settings: AuthSettings,
         clock: Callable[[], float] = time.monotonic,
         verify: Callable[[str, str], bool] = verify_password,
@@ -140,7 +89,7 @@ class Authenticator:
         self._directory = directory
         self._clock = clock
         self._verify = verify
-        self._backoff = Backoff(settings)
+        self._guesses = guesses
         self._verified = _Verified(settings)
         self._hashes = asyncio.Semaphore(HASHES_AT_ONCE)
         self._decoys = asyncio.Semaphore(1)
@@ -148,24 +97,24 @@ class Authenticator:
     async def login(self, username: str, password: str, peer_ip: str) -> Login | None:
         """Return the login, None when it failed for whatever reason; it may take its time.
 
-        Raises StoreUnavailable.
+        Raises TooManyGuesses where too many wait before this one, and StoreUnavailable.
         """
         login = await self._find(username)
         if login is not None and self._is_known(login.credential, password):
             return login
-        who = (peer_ip, username[:LONGEST_NAME])
-        wait_s = self._backoff.turn(who, self._clock())
+        guess = self._guesses.of(peer_ip, USER, user_of(username))
+        wait_s = await self._guesses.turn(guess)
         if wait_s is None:
-            return None
+            raise TooManyGuesses("Too many failed logins from your address, try again later")
         if wait_s:
             await asyncio.sleep(wait_s)
         if login is None or login.credential.secret_kind is not SecretKind.ARGON2ID:
             await self._spend(password)
         elif await self._is_right(login.credential, password):
-            self._backoff.passed(who)
+            await self._guesses.passed(guess)
             self._verified.remember(login.credential, password, self._clock())
             return login
-        self._backoff.failed(who, self._clock())
+        await self._guesses.failed(guess)
         return None
 
     async def current(self, login: Login) -> Login | None:
@@ -234,3 +183,9 @@ class Authenticator:
         """Take the time that a real user's password would."""
         async with self._decoys:
             await asyncio.to_thread(self._verify, password, DECOY_HASH)
+
+
+def user_of(username: str) -> str:
+    """Return whose password is tried. Who guesses at `bob` by `bob+1`, `bob+2` … is one guesser."""
+    shortened = username[:LONGEST_NAME]
+    return shortened.rpartition("+")[0] or shortened

@@ -23,6 +23,8 @@ from relay.model import (
 from relay.store.attachments import Given
 
 BELOW_MAX_BYTES = 102_400
+# Each of thousands of authors may take as long as a small mail.
+AUTHORS_MAX_CHARS = 4096
 _AUTHOR = re.compile(rb"^from[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
@@ -39,12 +41,13 @@ class Repair(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
-    none.
+    none. `level` is the MT-PRIORITY that was asked for (RFC 6710).
     """
 
     protocol: str
     helo: str | None = None
     ip: str | None = None
+    level: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +174,13 @@ def is_header_safe(text: str) -> bool:
 
 
 def authors(head: Head) -> list[str]:
-    """Return the addresses in every From field (RFC 5322 §3.6.2 allows several authors)."""
-    return [box.address for field in head.all("From") for box in mailbox_list(field)]
+    """Return the addresses in every From field (RFC 5322 §3.6.2 allows several authors). Raises
+    Refused.
+    """
+    fields = head.all("From")
+    if sum(map(len, fields)) > AUTHORS_MAX_CHARS:
+        raise ContentRefused("From is too long", enhanced="5.6.0")
+    return [box.address for field in fields for box in mailbox_list(field)]
 
 
 def described(head: Head, submission: Submission) -> str:

@@ -47,6 +47,16 @@ def auth_failed(peer: str, user: str) -> None:
     lines.log.warning("auth_failed", peer=peer, user=user)
 
 
+def token_refused(peer: str, route: str) -> None:
+    """Say that a call brought a token that is nobody's, or has expired."""
+    lines.log.warning("token_refused", peer=peer, route=route)
+
+
+def commands_forgotten(count: int) -> None:
+    """Say that somebody had that much of the log of commands removed."""
+    lines.log.warning("commands_forgotten", commands=count)
+
+
 def open_network(tenant: str, user: str, networks: str) -> None:
     """Warn of a login that needs no password from addresses that anybody may have."""
     lines.log.warning("open_network", tenant=tenant, user=user, networks=networks)
@@ -103,6 +113,11 @@ def expired(pk: str, *, tenant: str, recipients: int) -> None:
 def sender_notified(pk: str, *, tenant: str, about: str, recipients: int) -> None:
     """Say that a notification was queued: the sender of mail `about` is told of so many."""
     lines.log.info("sender_notified", id=pk, tenant=tenant, about=about, recipients=recipients)
+
+
+def sender_suppressed(about: str, *, tenant: str) -> None:
+    """Say that nobody is notified: the tenant does not write to the sender of mail `about`."""
+    lines.log.info("sender_suppressed", tenant=tenant, about=about)
 
 
 def double_bounce(pk: str, *, tenant: str, reply: str) -> None:
@@ -307,6 +322,13 @@ def stopped() -> None:
 def store_trouble(error: BaseException) -> None:
     """Say that the database does not work; mail is answered 451 or 452 meanwhile."""
     lines.log.error("store_trouble", error=without_login(str(error)), kind=type(error).__name__)
+
+
+def failures_not_shared(error: BaseException) -> None:
+    """Say that this node slows guessers by its own memory until the database answers again."""
+    lines.log.warning(
+        "failures_not_shared", error=without_login(str(error)), kind=type(error).__name__
+    )
 
 
 def unexpected(where: str, error: BaseException) -> None:

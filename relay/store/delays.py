@@ -2,7 +2,8 @@
 
 A mail is late when it has been due for `after_s` and a recipient still waits. All of them that may
 be told of are told of together, in the transaction that remembers it; two nodes that look at the
-same time do not tell twice. Mail that its tenant holds back is not late.
+same time do not tell twice. Mail that its tenant holds back is not late. Mail whose client named
+the time of that itself (RFC 2852) is told of at that time instead (`late`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,7 +25,7 @@ SELECT pk, id, tenant_id, account_id, priority, sender, ret, envid, accepted_at,
     size_bytes, ingress
 FROM messages
 WHERE tenant_id = $1 AND final_at IS NULL AND pk > $2 AND pk < $3 AND accepted_at <= $4
-    AND warned_at IS NULL AND held_at IS NULL AND sender <> ''
+    AND warned_at IS NULL AND late_at IS NULL AND held_at IS NULL AND sender <> ''
     AND (deferred_ts IS NULL OR deferred_ts <= $4)
 ORDER BY pk LIMIT $5 {skip_locked}
 """
@@ -113,14 +114,14 @@ def cases(late: Sequence[Row], waiting: Sequence[Row], patience: Patience) -> li
         rows = [row for row in waiting if row["message_pk"] == mail["pk"]]
         told = [row for row in rows if DELAY in asked(row["notify"])]
         if told:
-            fates = tuple(fate_of(row, last_attempt_by(mail, patience)) for row in told)
+            fates = tuple(fate_of(row, last_attempt_by(mail, patience.lifetime_s)) for row in told)
             found.append(case_of(mail, told[0]["lane"], fates))
     return found
 
 
-def last_attempt_by(mail: Row, patience: Patience) -> float:
+def last_attempt_by(mail: Row, lifetime_s: float) -> float:
     expires_at: float | None = mail["expires_at"]
-    return mail["accepted_at"] + patience.lifetime_s if expires_at is None else expires_at
+    return mail["accepted_at"] + lifetime_s if expires_at is None else expires_at
 
 
 def fate_of(row: Row, until: float) -> Fate:

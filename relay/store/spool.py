@@ -12,7 +12,7 @@ from typing import Protocol
 
 from relay import maillog
 from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
-from relay.model import Account, Delivery, NewMail, Pending
+from relay.model import Account, Delivery, NewMail
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.queue.accept import Accepted, Arrival, named
@@ -23,6 +23,7 @@ from relay.store.queue.claim import (
     claim,
     give_up,
 )
+from relay.store.queue.handover import delivery_of
 from relay.store.queue.notify import Postmaster, notify_of
 from relay.store.queue.once import Answers, Group, Once, Outcome, Repeat, accept_groups
 from relay.store.queue.settle import (
@@ -170,6 +171,11 @@ class Spool:
         if self._taker is not None:
             self._taker.notice([notice.lane])
 
+    def _announce_all(self, answers: Answers) -> None:
+        for answer in answers:
+            if isinstance(answer, Accepted) and answer.notice is not None:
+                self.announce(answer.notice)
+
     def next_claim(self) -> int:
         self._last_claim += 1
         return self._last_claim
@@ -222,12 +228,13 @@ class Spool:
         if isinstance(result, RelayError):
             claim = next((a.claim for a in arrivals if a.claim is not None), None)
             self._note_doubt(claim, result)
+        self._announce_all(answers)
         if self._taker is None:
             return
         for place, arrival in enumerate(arrivals):
             answer = answers[place] if answers else None
             if isinstance(answer, Accepted) and answer.epoch is not None:
-                self._taker.take(delivery_of(arrival.mail, answer, answer.epoch))
+                self._taker.take(handed_over(arrival.mail, answer, answer.epoch))
                 continue
             if arrival.claim is not None:
                 self._taker.cancel(arrival.mail.lane, len(arrival.mail.content))
@@ -244,7 +251,7 @@ class Spool:
             self._in_doubt.add(claim)
 
     def _accept(self, groups: Sequence[Group]) -> Script[list[Outcome]]:
-        return (yield from accept_groups(groups, self.epoch, self.now()))
+        return (yield from accept_groups(groups, self.epoch, self.now(), self._notify))
 
     def _claim(self, requests: Sequence[ClaimRequest]) -> Script[list[list[Delivery]]]:
         return (yield from claim(requests, self.epoch))
@@ -315,35 +322,7 @@ def stale(epoch: int) -> Fenced:
     return Fenced(f"the lease of epoch {epoch} ran out")
 
 
-def delivery_of(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
-    """Build what a claim would bring, from the mail that was just stored as leased."""
-    mail = named(mail, answer.pk)
-    return Delivery(
-        epoch=epoch,
-        pk=answer.pk,
-        id=mail.id,
-        tenant_id=mail.tenant_id,
-        account_id=mail.account_id,
-        lane=mail.lane,
-        priority=int(mail.priority),
-        sender=mail.envelope.sender,
-        pending=tuple(
-            Pending(r.n, r.address, 0, 0, r.notify, r.orcpt)
-            for r in mail.envelope.recipients
-            if r.n not in answer.barred
-        ),
-        traits=mail.traits,
-        size_bytes=len(mail.content),
-        accepted_at=mail.accepted_at,
-        ret=mail.envelope.ret,
-        envid=mail.envelope.envid,
-        expires_at=mail.expires_at,
-        max_attempts=mail.max_attempts,
-        on_unknown=mail.on_unknown,
-        batch_code=mail.batch_code,
-        metadata=mail.metadata,
-        keeps_sender=mail.keeps_sender,
-        is_prepared=mail.is_prepared,
-        content=mail.content,
-        ingress=mail.ingress,
-    )
+def handed_over(mail: NewMail, answer: Accepted, epoch: int) -> Delivery:
+    """Return what a claim would bring of a mail that was just stored as leased."""
+    written_to = [r for r in mail.envelope.recipients if r.n not in answer.barred]
+    return delivery_of(named(mail, answer.pk), written_to, epoch)

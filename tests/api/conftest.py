@@ -1,7 +1,9 @@
 """The REST API of one node over a real socket, on each engine in turn."""
 
+import io
+import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -10,6 +12,7 @@ import pytest
 from admin_api.probes import QueueGauges, Readiness
 from admin_api.services import Services
 from admin_api.uncut import Uncut
+from relay import maillog
 from relay.attachments.offload.depot import Depot
 from relay.attachments.offload.pace import Pace
 from relay.attachments.offload.storages import Storages
@@ -20,6 +23,7 @@ from relay.dispatch.verify import Verifier
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
+from relay.ingress.guesses import Guesses
 from relay.metrics import Metrics
 from relay.store.accounts import AccountStore
 from relay.store.attachments import AttachmentStore
@@ -31,6 +35,7 @@ from relay.store.directory import Directory
 from relay.store.events import EventStore
 from relay.store.files import FileStore
 from relay.store.instance import InstanceStore
+from relay.store.login_failures import LoginFailures, Rules
 from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.orders import OrderStore
@@ -105,6 +110,7 @@ def services(db: Database, spool: Spool) -> Services:
         outbox=Outbox(db),
         mailboxes=MailboxStore(db, accounts, instance),
         receipts=ReceiptStore(db),
+        guesses=Guesses(Rules(first_wait_s=0, most_names=1000), db.now, LoginFailures(db)),
         metrics=metrics,
         verifier=Verifier(PoolSettings("relay.test")),
         wake=lambda _tenant_id: None,
@@ -154,6 +160,19 @@ def acme(api: Api) -> httpx.AsyncClient:
 @pytest.fixture
 def rival(api: Api) -> httpx.AsyncClient:
     return api.client(api.keys["rival"])
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What is logged from now on."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    maillog.configure("json", "debug", stream=stream)
+    yield stream
+    maillog.configure("text", "error", stream=io.StringIO())
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.api.serving import Message
+from tests.api.test_add_messages import INJECTIONS
 
 URL = "/commands/add-messages"
 OF_ACME = {"tenant_id": "acme"}
@@ -177,3 +178,14 @@ async def test_the_same_id_again_brings_its_own_files(
         file = {"filename": name, "storage_path": "x"}
         assert (await add(acme, message(id="m1", attachments=[file]))).json()["queued"] == 1
     assert [a["filename"] for a in (await shown(acme))["attachments"]] == ["new.txt"]
+
+
+@pytest.mark.parametrize("value", INJECTIONS)
+async def test_no_name_or_id_of_a_file_can_end_its_line(
+    acme: httpx.AsyncClient, message: Message, value: str
+) -> None:
+    file = {"filename": "a.png", "storage_path": "base64:YQ=="}
+    for change in ({"filename": value}, {"content_id": value}, {"mime_type": f"image/{value}"}):
+        image = {**file, "content_id": "logo", **change}
+        assert (await refused(acme, message(html="<p>", inline=[image])))["id"] == "m1", change
+    assert (await acme.get("/messages", params=OF_ACME)).json()["messages"] == []

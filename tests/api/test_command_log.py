@@ -1,12 +1,17 @@
 """GET /command-log and /command-log/export."""
 
+import io
 import json
+import re
 import time
+from pathlib import Path
 
 import httpx
 
 from relay.store.command_log import forget
 from tests.api.serving import Api, Json, Message
+
+ROOT = Path(__file__).parents[2]
 
 
 async def logged(client: httpx.AsyncClient, **query: str | float) -> list[Json]:
@@ -112,3 +117,37 @@ async def test_the_log_is_forgotten_in_time(api: Api, admin: httpx.AsyncClient) 
     assert len(await logged(admin)) == count
     await api.services.database.write(lambda: forget(now + 1))
     assert await logged(admin) == []
+
+
+async def test_a_token_that_is_nobodys_is_in_the_log_of_the_node_without_itself(
+    api: Api, acme: httpx.AsyncClient, log: io.StringIO
+) -> None:
+    wrong = "x" * 43
+    for client in (api.client(wrong), api.client(None)):
+        assert (await client.delete("/tenant/acme")).status_code == 401
+    assert (await acme.get("/status")).status_code == 200
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["event"], line["route"]) == ("token_refused", "DELETE /tenant/{id}")
+    assert line["peer"] == "127.0.0.1"
+    assert wrong not in log.getvalue()
+
+
+async def test_who_has_the_log_removed_is_in_it_and_in_the_log_of_the_node(
+    api: Api, admin: httpx.AsyncClient, log: io.StringIO
+) -> None:
+    count = len(await logged(admin))
+    await admin.delete("/command-log", params={"until": time.time() + 60})
+    assert named(await logged(admin)) == [("DELETE", "/command-log")]
+    (line,) = [json.loads(line) for line in log.getvalue().splitlines()]
+    assert (line["event"], line["commands"]) == ("commands_forgotten", count)
+
+
+def test_nothing_changes_what_was_logged() -> None:
+    statements = re.compile(r"\b(INSERT INTO|UPDATE|DELETE FROM)\s+command_log\b", re.IGNORECASE)
+    found = {
+        (statement.upper(), path.name)
+        for folder in ("relay", "admin_api", "cli")
+        for path in (ROOT / folder).rglob("*.py")
+        for statement in statements.findall(path.read_text())
+    }
+    assert found == {("INSERT INTO", "command_log.py"), ("DELETE FROM", "command_log.py")}

@@ -1,5 +1,6 @@
 """GET and HEAD /download/{ticket}."""
 
+import io
 import time
 from dataclasses import replace
 from email.message import Message as Headers
@@ -197,6 +198,17 @@ async def test_what_a_file_lacks_of_its_size_is_no_whole_download(
     (tmp_path / "acme" / "x.pdf").write_bytes(DATA[:-1])
     with pytest.raises(httpx.RemoteProtocolError):
         await nobody.get(path_of(bare, file))
+
+
+async def test_a_link_whose_download_breaks_is_not_in_the_log(
+    bare: Api, nobody: httpx.AsyncClient, file: StoredFile, tmp_path: Path, log: io.StringIO
+) -> None:
+    (tmp_path / "acme" / "x.pdf").write_bytes(DATA[:-1])
+    path = path_of(bare, file)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await nobody.get(path)
+    assert "GET /download/<" in log.getvalue()
+    assert path.rpartition("/")[2] not in log.getvalue()
 
 
 def test_an_empty_file_has_no_ranges() -> None:

@@ -42,3 +42,25 @@ class ForgetfulDatabase:
 
     async def close(self) -> None:
         await self._database.close()
+
+
+class WatchedDatabase(ForgetfulDatabase):
+    """A real database that counts what it is asked, and does not answer while it is down."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked = 0
+        self.is_down = False
+
+    async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
+        self._ask()
+        return await super().fetch(sql, *values)
+
+    async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        self._ask()
+        return await super().write_all(scripts)
+
+    def _ask(self) -> None:
+        self.asked += 1
+        if self.is_down:
+            raise StoreUnavailable("the database is down")

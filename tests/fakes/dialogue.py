@@ -11,7 +11,7 @@ import struct
 import time
 from typing import TYPE_CHECKING
 
-from tests.fakes.script import HANG, RESET, Moment, Raw, Received, Sign, Slowly
+from tests.fakes.script import HANG, NO_TLS, RESET, Moment, Raw, Received, Sign, Slowly
 
 if TYPE_CHECKING:
     from tests.fakes.upstream import FakeUpstream
@@ -240,6 +240,12 @@ class Dialogue:
         if action is HANG:
             while True:
                 await self._fill()
+        if action is NO_TLS:
+            self._out += b"220 2.0.0 go\r\n"
+            await self._flush()
+            await self._fill()
+            self._out += b"this is no TLS\r\n"
+            await self._flush()
         if action is RESET:
             # SO_LINGER of zero: the close is a RST.
             raw = self._writer.get_extra_info("socket")

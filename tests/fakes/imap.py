@@ -5,9 +5,9 @@
         mailbox = server.bounce_mailbox()
 
 `on` maps a moment (GREETING, LOGIN, SELECT, SEARCH, FETCH, IDLE, ...) to what happens there instead
-of the ordinary answer: HANG (say nothing, ever), DROP (close), Raw(b"...", drop=False) (exactly
-these bytes), or a list: the k-th time its k-th element, then the ordinary answer. It may be changed
-while the server runs.
+of the ordinary answer: HANG (say nothing, ever), DROP (close), ECHO (refuse, and repeat what was
+said), Raw(b"...", drop=False) (exactly these bytes), or a list: the k-th time its k-th element,
+then the ordinary answer. It may be changed while the server runs.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ from typing import Any
 from relay.store.instance import BounceMailbox
 from tests.fakes.script import DROP, HANG, Raw, Sign
 
-__all__ = ["DROP", "HANG", "FakeImap", "Raw"]
+__all__ = ["DROP", "ECHO", "HANG", "FakeImap", "Raw"]
+
+ECHO = Sign("ECHO")
 
 CAPABILITIES = ("IMAP4rev1", "IDLE", "MOVE", "UIDPLUS")
 Action = Sign | Raw | None
@@ -168,13 +170,17 @@ class Conversation:
             assert match, line
             tag, verb, rest = match[1], match[2].upper(), match[3]
             self._server.commands.append(verb)
-            if not await self._misbehaves(verb):
+            if not await self._misbehaves(verb, line):
                 await self._answer(tag, verb, rest)
 
-    async def _misbehaves(self, moment: str) -> bool:
+    async def _misbehaves(self, moment: str, line: str = "") -> bool:
         action = self._server.action(moment)
         if action is None:
             return False
+        if action is ECHO:
+            tag, _, rest = line.partition(" ")
+            await self._say(f"{tag} NO not understood: {rest}")
+            return True
         if action is HANG:
             await asyncio.Event().wait()
         if isinstance(action, Raw):

@@ -27,6 +27,7 @@ class Sign:
 DROP = Sign("DROP")
 RESET = Sign("RESET")
 HANG = Sign("HANG")
+NO_TLS = Sign("NO_TLS")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Moment:
 
 
 Action = str | Slowly | Raw | Sign | None
-Rule = Action | Callable[[Moment], Action | Awaitable[Action]] | list[Action] | Mapping[str, Action]
+_Rule = Action | Callable[[Moment], Action | Awaitable[Action]] | list[Action]
+Rule = _Rule | Mapping[str, _Rule]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,12 @@ MAIL, RCPT, DATA, DOT (the mail is read and its reply is due), RSET, NOOP, QUIT.
 
 - a reply such as "450 4.7.1 later" (without CRLF; several lines where it holds "\\r\\n"),
 - DROP (close without a word), HANG (say nothing, ever), RESET (the same by TCP reset),
+- NO_TLS (at STARTTLS: say 220, and answer the handshake with what is no TLS),
 - Slowly("250 ok", byte_s): one byte at a time,  Raw(b"...", drop=False): exactly these bytes,
 - None: the ordinary answer,
 - a function of the Moment that returns one of these, or a coroutine of it,
 - a list: the k-th time its k-th element, then the ordinary answer,
-- a dict (RCPT and MAIL): by address; who is not in it gets the ordinary answer.
+- a dict (RCPT and MAIL): any of these by address; who is not in it gets the ordinary answer.
 
 `on` may be changed while the server runs. A mail counts as received when its DOT is answered 2xx;
 one that was read and not so answered is in `cut`. `drop_at` and `hang_at` name a moment for short.
@@ -23,6 +24,7 @@ one that was read and not so answered is in `cut`. `drop_at` and `hang_at` name 
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -30,13 +32,25 @@ import trustme
 
 from relay.model import Account, TlsMode
 from tests.fakes.dialogue import READ_BYTES, Dialogue, OverError
-from tests.fakes.script import DROP, HANG, RESET, Action, Moment, Raw, Received, Rule, Slowly
+from tests.fakes.script import (
+    DROP,
+    HANG,
+    NO_TLS,
+    RESET,
+    Action,
+    Moment,
+    Raw,
+    Received,
+    Rule,
+    Slowly,
+)
 
 __all__ = [
     "DROP",
     "EXTENSIONS",
     "HANG",
     "LOCKSTEP",
+    "NO_TLS",
     "RESET",
     "Action",
     "FakeUpstream",
@@ -65,6 +79,7 @@ class FakeUpstream:
         mechanisms: Sequence[str] = ("PLAIN", "LOGIN"),
         ca: trustme.CA | None = None,
         names: Sequence[str] = ("localhost", "127.0.0.1"),
+        valid_until: datetime | None = None,
         starttls: bool = False,
         implicit_tls: bool = False,
         drop_at: str | None = None,
@@ -90,7 +105,7 @@ class FakeUpstream:
         self.recipients_per_mail = recipients_per_mail
         self.idle_close_s = idle_close_s
         self.keeps_content = keeps_content
-        self.tls_context = _server_context(ca, names) if ca is not None else None
+        self.tls_context = _server_context(ca, names, valid_until) if ca is not None else None
         self.received: list[Received] = []
         self.cut: list[Received] = []
         self.commands: list[str] = []
@@ -205,12 +220,14 @@ class FakeUpstream:
         delay_s = self.delays.get(moment.verb)
         if delay_s is not None:
             await asyncio.sleep(delay_s)
-        rule = self.on.get(moment.verb)
+        place = moment.verb
+        rule = self.on.get(place)
         if isinstance(rule, Mapping):
-            return rule.get(moment.argument)
+            place += moment.argument
+            rule = rule.get(moment.argument)
         if isinstance(rule, list):
-            k = self._used.get(moment.verb, 0)
-            self._used[moment.verb] = k + 1
+            k = self._used.get(place, 0)
+            self._used[place] = k + 1
             return rule[k] if k < len(rule) else None
         if callable(rule):
             told = rule(moment)
@@ -218,7 +235,9 @@ class FakeUpstream:
         return rule
 
 
-def _server_context(ca: trustme.CA, names: Sequence[str]) -> ssl.SSLContext:
+def _server_context(
+    ca: trustme.CA, names: Sequence[str], valid_until: datetime | None
+) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    ca.issue_cert(*names).configure_cert(context)
+    ca.issue_cert(*names, not_after=valid_until).configure_cert(context)
     return context

@@ -1,6 +1,7 @@
 """A client that says octets and hears replies, to a live SMTP door."""
 
 import asyncio
+import base64
 import contextlib
 import socket
 import ssl
@@ -10,8 +11,12 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def client(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator["Raw"]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+async def client(
+    port: int, tls: ssl.SSLContext | None = None, *, source_ip: str | None = None
+) -> AsyncIterator["Raw"]:
+    """`source_ip` is the address of this machine to come from."""
+    source = (source_ip, 0) if source_ip else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls, local_addr=source)
     try:
         yield Raw(reader, writer)
     finally:
@@ -39,10 +44,11 @@ class Raw:
         self.writer.write(f"{text}\r\n".encode())
         return await self.hear()
 
-    async def log_in(self) -> None:
+    async def log_in(self, user: str = "ann", password: str = "secret") -> None:
         await self.hear()
         await self.say("EHLO client.test")
-        assert (await self.say("AUTH PLAIN AGFubgBzZWNyZXQ=")).startswith("235")
+        words = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+        assert (await self.say(f"AUTH PLAIN {words}")).startswith("235")
 
     async def envelope(self) -> str:
         await self.say("MAIL FROM:<ann@acme.test>")

@@ -13,7 +13,9 @@ import trustme
 from relay.crypto import Keyring, digest, hash_password
 from relay.ingress.accept import Door, DoorSettings
 from relay.ingress.auth import Authenticator, AuthSettings
+from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk
+from relay.ingress.guesses import Guesses
 from relay.ingress.smtp import Endpoint, SmtpListener, SmtpSettings
 from relay.metrics import Metrics
 from relay.model import Account, Credential, SecretKind, Tenant
@@ -23,12 +25,14 @@ from relay.store.attachments import AttachmentStore
 from relay.store.credentials import CredentialStore
 from relay.store.database import Query, Script
 from relay.store.directory import Directory
+from relay.store.login_failures import Rules
 from relay.store.migrate import migrate
 from relay.store.spool import Spool
 from relay.store.sqlite import SqliteDatabase, open_sqlite
 from relay.store.tenants import TenantStore
 
 PASSWORD = "secret"
+NO_BOUNDS = Bounds()
 HASHED = hash_password(PASSWORD)
 CA = trustme.CA()
 CERTIFICATE = CA.issue_cert("mx.acme.test", "127.0.0.1")
@@ -133,7 +137,12 @@ def changed(settings: SmtpSettings, changes: Mapping[str, object]) -> SmtpSettin
 
 @asynccontextmanager
 async def smtp_node(
-    folder: Path, *, min_free_disk_bytes: int = 0, first_wait_s: float = 0.001, **changes: object
+    folder: Path,
+    *,
+    min_free_disk_bytes: int = 0,
+    first_wait_s: float = 0.001,
+    waiting: Bounds = NO_BOUNDS,
+    **changes: object,
 ) -> AsyncIterator[SmtpNode]:
     settings = changed(with_certificate(SETTINGS, folder), changes)
     database = await open_sqlite(folder / "pillarbox.db")
@@ -151,8 +160,10 @@ async def smtp_node(
     metrics = Metrics()
     disk = Disk(folder, min_free_disk_bytes, time.monotonic)
     files = AttachmentStore(database, keyring)
-    door = Door(spool, directory, files, metrics, disk, door_settings(settings))
-    authenticator = Authenticator(directory, AuthSettings(cache_s=60, first_wait_s=first_wait_s))
+    doors = replace(door_settings(settings), waiting=waiting)
+    door = Door(spool, directory, files, metrics, disk, doors)
+    guesses = Guesses(Rules(first_wait_s=first_wait_s), database.now)
+    authenticator = Authenticator(directory, guesses, AuthSettings(cache_s=60))
     listener = SmtpListener(door, authenticator, metrics, settings)
     await listener.start()
     ports = {endpoint: port for endpoint, _, port in listener.addresses}

@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from relay.errors import ContentRefused
+from relay.formats.headers import scan
 from relay.ingress.networks import covering, public_networks
+from relay.ingress.submission import authors
 from relay.model import Credential, SecretKind, Tenant
 from relay.store.directory import Admission
 from tests.scenarios.raw_client import Raw, client
@@ -98,6 +101,12 @@ async def test_no_author_hides_behind_a_broken_line(
         await raw.say("RCPT TO:<x@there.test>")
         await raw.say("DATA")
         assert (await finish(raw, content)).startswith(reply)
+
+
+def test_thousands_of_authors_are_not_looked_at() -> None:
+    many = "From: " + "a@é," * 20_000 + "a@b.test\r\n"
+    with pytest.raises(ContentRefused, match="From is too long"):
+        authors(scan(many.encode()))
 
 
 async def test_an_address_in_the_networks_of_a_login_needs_no_password(tmp_path: Path) -> None:

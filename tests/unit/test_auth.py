@@ -9,21 +9,24 @@ from pathlib import Path
 import pytest
 
 from relay.crypto import Keyring, digest, hash_password, verify_password
-from relay.ingress.auth import Authenticator, AuthSettings, Backoff, Login
+from relay.errors import TooManyGuesses
+from relay.ingress.auth import USER, Authenticator, AuthSettings, Login, user_of
+from relay.ingress.guesses import Guesses
 from relay.model import Credential, SecretKind, Tenant
 from relay.store.accounts import AccountStore
 from relay.store.credentials import CredentialStore
 from relay.store.directory import Directory
+from relay.store.login_failures import Rules
 from relay.store.migrate import migrate
 from relay.store.sqlite import open_sqlite
 from relay.store.tenants import TenantStore
 
-SETTINGS = AuthSettings(cache_s=60, first_wait_s=0, longest_wait_s=0)
+SETTINGS = AuthSettings(cache_s=60)
+NO_WAIT = Rules(first_wait_s=0, longest_wait_s=0, turn_s=0)
 HASHED = hash_password("chosen")
 ANN = Credential("ann", "acme", SecretKind.SHA256, digest("made"))
 BOB = Credential("bob", "acme", SecretKind.ARGON2ID, HASHED)
 IP = "192.0.2.1"
-GUESSER = (IP, "ann")
 
 
 class Hashes:
@@ -52,8 +55,16 @@ class House:
     hashes: Hashes
     now: float = 1000.0
 
-    def authenticator(self, settings: AuthSettings = SETTINGS) -> Authenticator:
-        return Authenticator(self.directory, settings, lambda: self.now, self.hashes.verify)
+    def authenticator(
+        self, settings: AuthSettings = SETTINGS, guesses: Guesses | None = None
+    ) -> Authenticator:
+        guesses = guesses or self.guesses(NO_WAIT)
+        return Authenticator(
+            self.directory, guesses, settings, lambda: self.now, self.hashes.verify
+        )
+
+    def guesses(self, rules: Rules) -> Guesses:
+        return Guesses(rules, lambda: self.now)
 
 
 @pytest.fixture
@@ -169,45 +180,29 @@ async def test_rights_that_changed_count_in_an_open_session(house: House) -> Non
     assert renewed.account_id == "main"
 
 
-def test_the_wait_grows_with_each_failure_up_to_the_longest() -> None:
-    backoff = Backoff(AuthSettings(cache_s=0, first_wait_s=1, longest_wait_s=5))
-    waits = []
-    now = 0.0
-    for _ in range(5):
-        wait_s = backoff.turn(GUESSER, now)
-        assert wait_s is not None
-        waits.append(wait_s)
-        now += wait_s
-        backoff.failed(GUESSER, now)
-    assert waits[0] == 0
-    assert waits == sorted(waits)
-    assert waits[-1] == 5
+async def test_who_stands_in_too_long_a_line_is_told_to_come_again(house: House) -> None:
+    guesses = house.guesses(Rules(first_wait_s=5, longest_wait_s=5))
+    authenticator = house.authenticator(guesses=guesses)
+    assert await authenticator.login("bob", "wrong", IP) is None
+    assert await guesses.turn(guesses.of(IP, USER, "bob")) == 5
+    for username in ("bob", "bob+main"):
+        with pytest.raises(TooManyGuesses):
+            await authenticator.login(username, "chosen", IP)
+    assert house.hashes.count == 1
+    assert await authenticator.login("ann", "made", IP)
+    assert await authenticator.login("bob", "chosen", "192.0.2.2")
 
 
-def test_guesses_at_the_same_time_stand_in_a_line() -> None:
-    backoff = Backoff(AuthSettings(cache_s=0, first_wait_s=1, longest_wait_s=4))
-    backoff.failed(GUESSER, now=0)
-    assert [backoff.turn(GUESSER, now=0) for _ in range(6)] == [1, 2, 3, 4, None, None]
-
-
-def test_nobody_waits_for_the_failures_of_another() -> None:
-    backoff = Backoff(AuthSettings(cache_s=0, first_wait_s=1))
-    backoff.failed(GUESSER, now=0)
-    assert backoff.turn((IP, "bob"), now=0) == 0
-    assert backoff.turn(("192.0.2.2", "ann"), now=0) == 0
-
-
-def test_failures_are_forgotten_after_success_or_a_while() -> None:
-    backoff = Backoff(AuthSettings(cache_s=0, first_wait_s=1, forget_s=900))
-    backoff.failed(GUESSER, now=0)
-    assert backoff.turn(GUESSER, now=901) == 0
-    backoff.failed(GUESSER, now=1000)
-    backoff.passed(GUESSER)
-    assert backoff.turn(GUESSER, now=1000) == 0
-
-
-def test_the_memory_of_failures_is_bounded() -> None:
-    backoff = Backoff(AuthSettings(cache_s=0, first_wait_s=1, most_entries=2))
-    for user in ("a", "b", "c"):
-        backoff.failed((IP, user), now=0)
-    assert [backoff.turn((IP, user), now=0) for user in ("a", "b", "c")] == [0, 1, 1]
+@pytest.mark.parametrize(
+    ("username", "user"),
+    [
+        ("ann", "ann"),
+        ("ann+a", "ann"),
+        ("a+b+c", "a+b"),
+        ("+a", "+a"),
+        ("", ""),
+        ("x" * 300, "x" * 255),
+    ],
+)
+def test_an_account_in_the_name_makes_no_other_guesser(username: str, user: str) -> None:
+    assert user_of(username) == user

@@ -87,7 +87,7 @@ class CloudStorage:
 
     def _trouble(self, error: Exception) -> StorageUnavailable:
         # Its own text has the whole answer of the server in it.
-        detail = str(error).partition("\n")[0][:300]
+        detail = self._place.blot(str(error)).partition("\n")[0][:300]
         maillog.storage_trouble(self._place.masked, f"{type(error).__name__}: {detail}")
         if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
             return StorageUnavailable("the storage for large files denies access")

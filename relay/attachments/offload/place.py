@@ -57,6 +57,13 @@ class Place:
     def has_login(self) -> bool:
         return self.secret is not None or any(name in _SECRET_OPTIONS for name, _ in self.options)
 
+    def blot(self, text: str) -> str:
+        """Take what is secret out of a text: some servers repeat what they were sent."""
+        secrets = [self.secret, *(v for n, v in self.options if n in _SECRET_OPTIONS)]
+        for secret in filter(None, secrets):
+            text = text.replace(secret, MASK)
+        return text
+
     @property
     def masked(self) -> str:
         """The URL, with asterisks for what is secret; always the same for the same place."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
+from relay.formats.headers.slices import Steps, at_once, joining
 
 MAX_BYTES = 102_400
 MAX_FIELDS = 1000
@@ -95,22 +96,36 @@ def outgoing(
     `prepend` is whole lines; `drop` names more fields to take out. All else stays byte for byte;
     only a mail without any header gets the empty line that its body lacks.
     """
+    return at_once(making_outgoing(content, head, prepend=prepend, drop=drop))
+
+
+def making_outgoing(
+    content: bytes, head: Head, *, prepend: bytes = b"", drop: Collection[str] = ()
+) -> Steps[bytes]:
+    """As `outgoing`, in steps: between them others can go on."""
     dropped = _NEVER_SENT.union(name.lower().encode() for name in drop) if drop else _NEVER_SENT
     if head.fields:
-        return without(
+        pieces = _kept(
             content, head, lambda name: name in dropped or name.startswith(_OURS), prepend
         )
+        return (yield from joining(pieces))
     separator = b"" if content.startswith(b"\r\n") else b"\r\n"
-    return b"".join((prepend, separator, content))
+    return (yield from joining((prepend, separator, content)))
 
 
 def without(
     content: bytes, head: Head, is_dropped: Callable[[bytes], bool], prepend: bytes
 ) -> bytes:
     """Return the mail with `prepend` in front and without the fields so named (lower case)."""
+    return b"".join(_kept(content, head, is_dropped, prepend))
+
+
+def _kept(
+    content: bytes, head: Head, is_dropped: Callable[[bytes], bool], prepend: bytes
+) -> list[bytes | memoryview]:
     gone = [field for field in head.fields if is_dropped(field.name)]
     if not gone:
-        return prepend + content
+        return [prepend, content]
     view = memoryview(content)
     pieces: list[bytes | memoryview] = [prepend]
     at = 0
@@ -118,4 +133,4 @@ def without(
         pieces.append(view[at : field.start])
         at = field.end
     pieces.append(view[at:])
-    return b"".join(pieces)
+    return pieces

@@ -3,14 +3,19 @@
 RFC 5321 §2.3.8 knows CRLF only. A bare CR or LF is what SMTP smuggling is made of, so it is
 refused, not passed on. Each function is a few searches of the bytes in C; no line is looked at in
 Python unless there is need.
+
+A search holds up everything else in the process: of 25 MB for tens of milliseconds. Hence the
+functions in -ing: they do the same in steps, and what yields between them can let others go on.
 """
 
 from relay.errors import ContentRefused
 from relay.formats.headers.head import scan
+from relay.formats.headers.slices import Steps, at_once, counting, finding, replacing
 from relay.model import ContentTraits
 
 LINE_MAX_OCTETS = 998  # RFC 5322 §2.1.1, without the CRLF
 _SMALL_BYTES = 16_384
+_REST_AFTER_BYTES = 262_144
 
 
 def assess(content: bytes) -> ContentTraits:
@@ -18,8 +23,12 @@ def assess(content: bytes) -> ContentTraits:
 
     `longest_line` is exact in mails of at most 16 KB and wherever it is over 998; else it is 998.
     """
-    pairs, longest = _measured(content)
-    _refuse_stray(content, pairs)
+    return at_once(assessing(content))
+
+
+def assessing(content: bytes) -> Steps[ContentTraits]:
+    pairs, longest = yield from _measuring(content)
+    yield from _refusing_stray(content, pairs)
     if content.isascii():
         return ContentTraits(longest_line=longest)
     return ContentTraits(
@@ -31,43 +40,32 @@ def assess(content: bytes) -> ContentTraits:
 
 def crlf(content: bytes) -> bytes:
     """Make each bare LF a CRLF. Raises ContentRefused for NUL and bare CR."""
-    unified = content.replace(b"\r\n", b"\n")
+    return at_once(making_crlf(content))
+
+
+def making_crlf(content: bytes) -> Steps[bytes]:
+    unified = yield from replacing(content, b"\r\n", b"\n")
     if b"\r" in unified:
         raise ContentRefused("Bare CR is not accepted")
     if b"\0" in unified:
         raise ContentRefused("NUL is not accepted")
-    return unified.replace(b"\n", b"\r\n")
+    return (yield from replacing(unified, b"\n", b"\r\n"))
 
 
 def longest_line(content: bytes) -> int:
     """Return the octets of the longest line, CRLF not counted; as exact as `assess` says."""
     if len(content) <= _SMALL_BYTES:
         return max(map(len, content.split(b"\r\n")))
-    longest = LINE_MAX_OCTETS
-    at = 0
-    # Leap over as many lines as together are not longer than the longest: none of them beats it.
-    while at + longest < len(content):
-        end = content.rfind(b"\r\n", at, at + longest + 2)
-        if end < 0:
-            end = content.find(b"\r\n", at + longest)
-            end = len(content) if end < 0 else end
-            longest = end - at
-        at = end + 2
-    return longest
-
-
-def _measured(content: bytes) -> tuple[int, int]:
-    """Return how many CRLF there are and the longest line; one search for both where that pays."""
-    if len(content) <= _SMALL_BYTES:
-        lines = content.split(b"\r\n")
-        return len(lines) - 1, max(map(len, lines))
-    return content.count(b"\r\n"), longest_line(content)
+    return at_once(_leaping(content))
 
 
 def dot_stuff(content: bytes) -> bytes:
     """Return the mail as DATA sends it (RFC 5321 §4.5.2): ends with CRLF, no final dot."""
-    if b"\r\n." in content:
-        content = content.replace(b"\r\n.", b"\r\n..")
+    return at_once(dot_stuffing(content))
+
+
+def dot_stuffing(content: bytes) -> Steps[bytes]:
+    content = yield from replacing(content, b"\r\n.", b"\r\n..")
     if content.startswith(b"."):
         content = b"." + content
     return content if content.endswith(b"\r\n") else content + b"\r\n"
@@ -75,15 +73,46 @@ def dot_stuff(content: bytes) -> bytes:
 
 def unstuff(content: bytes) -> bytes:
     """Undo the dot stuffing of what came between DATA and the final dot."""
-    if b"\r\n." in content:
-        content = content.replace(b"\r\n.", b"\r\n")
+    return at_once(unstuffing(content))
+
+
+def unstuffing(content: bytes) -> Steps[bytes]:
+    content = yield from replacing(content, b"\r\n.", b"\r\n")
     return content[1:] if content.startswith(b".") else content
 
 
-def _refuse_stray(content: bytes, pairs: int) -> None:
-    if content.count(b"\n") != pairs:
+def _measuring(content: bytes) -> Steps[tuple[int, int]]:
+    """Return how many CRLF there are and the longest line; one search for both where that pays."""
+    if len(content) <= _SMALL_BYTES:
+        lines = content.split(b"\r\n")
+        return len(lines) - 1, max(map(len, lines))
+    pairs = yield from counting(content, b"\r\n")
+    return pairs, (yield from _leaping(content))
+
+
+def _leaping(content: bytes) -> Steps[int]:
+    """Leap over as many lines as together are not longer than the longest: none of them beats
+    it.
+    """
+    longest = LINE_MAX_OCTETS
+    at, rest_at = 0, _REST_AFTER_BYTES
+    while at + longest < len(content):
+        end = content.rfind(b"\r\n", at, at + longest + 2)
+        if end < 0:
+            end = yield from finding(content, b"\r\n", at + longest)
+            end = len(content) if end < 0 else end
+            longest = end - at
+        at = end + 2
+        if at >= rest_at:
+            rest_at = at + _REST_AFTER_BYTES
+            yield
+    return longest
+
+
+def _refusing_stray(content: bytes, pairs: int) -> Steps[None]:
+    if (yield from counting(content, b"\n")) != pairs:
         raise ContentRefused("Bare LF is not accepted")
-    if content.count(b"\r") != pairs:
+    if (yield from counting(content, b"\r")) != pairs:
         raise ContentRefused("Bare CR is not accepted")
     if b"\0" in content:
         raise ContentRefused("NUL is not accepted")

@@ -7,15 +7,18 @@ flood ends the connection, and so does a client that is slower than the pace tha
 """
 
 import asyncio
+import io
 from dataclasses import dataclass
 
 from relay.errors import Refused
-from relay.formats.headers import crlf, unstuff
+from relay.formats.headers import making_crlf, unstuffing
 from relay.ingress.smtp.inbox import Inbox
 from relay.ingress.smtp.receiving import Share, full
 from relay.ingress.smtp.replies import Hangup
+from relay.turns import in_turns
 
-FINAL_DOT = b"\r\n.\r\n"
+DOT = b".\r\n"
+FINAL_DOT = b"\r\n" + DOT
 FLOOD = 4
 
 
@@ -48,29 +51,33 @@ async def read_content(inbox: Inbox, pace: Pace, share: Share) -> bytes:
     started_at = loop.time()
     # Stuffed dots are not counted (RFC 1870 §5); of the worst mail they are a quarter.
     most = pace.max_bytes + pace.max_bytes // 3 + len(FINAL_DOT)
-    content = bytearray(b"\r\n")  # The line end that the dot of an empty mail needs before it.
-    got = searched = 0
+    content = io.BytesIO()  # It grows in place, and gives what it holds without a copy.
+    before = b"\r\n"  # The line end that the dot of an empty mail needs before it.
+    got = 0
     while True:
         block = await inbox.block(pace.deadline(started_at, loop.time(), got))
-        content += block
         got += len(block)
         is_kept = share.grow(len(block)) and got <= most
-        end = content.find(FINAL_DOT, max(0, searched - len(FINAL_DOT) + 1))
+        searched = before + block
+        end = searched.find(FINAL_DOT)
         if end >= 0:
             break
         if got > FLOOD * pace.max_bytes:
             raise Hangup("421 4.7.0 Far too large")
-        if not is_kept:
-            del content[: -len(FINAL_DOT)]
-        searched = len(content)
-    rest = content[end + len(FINAL_DOT) :]
+        if is_kept:
+            content.write(block)
+        else:
+            content = io.BytesIO()
+        before = searched[1 - len(FINAL_DOT) :]
+    rest = block[end + len(FINAL_DOT) - len(before) :]
     inbox.put_back(rest)
     if got - len(rest) > most:
         raise too_large()
     if share.is_full:
         raise full()
-    with memoryview(content) as view:
-        return bytes(view[2 : end + 2])
+    content.write(block)
+    content.truncate(got - len(rest) - len(DOT))
+    return content.getvalue()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +88,14 @@ class Plain:
     is_repaired: bool = False
 
 
-def plain(content: bytes, *, repair_line_ends: bool) -> Plain:
+async def plain(content: bytes, *, repair_line_ends: bool) -> Plain:
     """Return the mail itself: dots taken off, and bare LF made CRLF where that is asked."""
     if not repair_line_ends:
-        return Plain(unstuff(content))
+        return Plain(await in_turns(unstuffing(content)))
     # First the lines, then their dots: who ends lines with LF stuffs dots behind LF.
-    repaired = crlf(content)
-    return Plain(unstuff(repaired), is_repaired=len(repaired) != len(content))
+    repaired = await in_turns(making_crlf(content))
+    whole = await in_turns(unstuffing(repaired))
+    return Plain(whole, is_repaired=len(repaired) != len(content))
 
 
 def too_large() -> Refused:

@@ -57,12 +57,16 @@ class RcptTo:
 
 def mail_from(argument: str, *, is_legacy: bool = False) -> MailFrom:
     """Read what follows MAIL. Raises Refused."""
-    path, text, repairs = _path(argument, "FROM:", is_legacy=is_legacy)
-    given = _parameters(text, _MAIL) if text else {}
-    smtputf8 = "SMTPUTF8" in given
+    try:
+        path, text, repairs = _path(argument, "FROM:", is_legacy=is_legacy)
+        given = _parameters(text, _MAIL) if text else {}
+        smtputf8 = "SMTPUTF8" in given
+        sender = mailbox(path, smtputf8=smtputf8) if path else ""
+    except Refused as refused:
+        raise _of_sender(refused) from None
     ret = given.get("RET")
     return MailFrom(
-        sender=mailbox(path, smtputf8=smtputf8) if path else "",
+        sender=sender,
         size_bytes=int(given.get("SIZE") or 0),
         smtputf8=smtputf8,
         ret=ret.upper() if ret else None,
@@ -83,6 +87,13 @@ def rcpt_to(argument: str, *, smtputf8: bool, is_legacy: bool = False) -> RcptTo
         orcpt=given.get("ORCPT"),
         repairs=repairs,
     )
+
+
+def _of_sender(refused: Refused) -> Refused:
+    """Give a bad address its code as a sender's (RFC 3463 §3.2)."""
+    if refused.enhanced != "5.1.3":
+        return refused
+    return Refused(str(refused), code=refused.code, enhanced="5.1.7")
 
 
 def _path(argument: str, keyword: str, *, is_legacy: bool) -> tuple[str, str, Repairs]:
@@ -151,8 +162,10 @@ def _is_orcpt(value: str | None) -> bool:
     found = _ORCPT.fullmatch(value or "")
     if found is None or len(found[0]) > ORCPT_MAX_CHARS:
         return False
-    # RFC 6533 §3: of type utf-8 it may be written as it is.
-    return bool(_XTEXT.fullmatch(found[2])) or found[1].lower() == "utf-8"
+    # RFC 6533 §3: of type utf-8 it may be written as it is. What is not UTF-8 is not printable.
+    return bool(_XTEXT.fullmatch(found[2])) or (
+        found[1].lower() == "utf-8" and found[2].isprintable()
+    )
 
 
 _Check = Callable[[str | None], bool]

@@ -24,6 +24,10 @@ def decoded(text: bytes) -> bytes:
         raise Refused("That is not valid Base64", code=501, enhanced="5.5.2") from None
 
 
+def too_long() -> Refused:
+    return Refused("That is longer than any answer can be", code=500, enhanced="5.5.6")
+
+
 def plain(message: bytes) -> tuple[str, str] | None:
     """Return user name and password; None when it asks to act as somebody else. Raises Refused."""
     parts = message.split(b"\0")

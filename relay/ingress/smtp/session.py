@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NoReturn
 
 from relay import maillog
-from relay.errors import Refused, Temporary
+from relay.errors import Refused, Temporary, TooManyGuesses
 from relay.formats.address import sender_allowed
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, Login
@@ -127,12 +127,17 @@ class Session(Connection):
     async def smtp_AUTH(self, argument: str) -> None:
         self._check_may_auth()
         mechanism, _, initial = argument.partition(" ")
+        if not mechanism:
+            raise bad_syntax("AUTH needs the name of a mechanism")
         if mechanism.upper() not in MECHANISMS:
             raise Refused("This mechanism is not known here", code=504, enhanced="5.5.4")
         ask = self._ask_plain if mechanism.upper() == "PLAIN" else self._ask_login
         said = await ask(initial.strip())
         try:
             login = await self._services.authenticator.login(*said, self.peer_ip) if said else None
+        except TooManyGuesses as error:
+            self._count_failure(said[0] if said else "")
+            raise Hangup(f"421 4.7.0 {error}") from None
         except Temporary as error:
             # RFC 4954 §6 has a code of its own for it.
             self.fail(error, "454 4.7.0 Temporary authentication failure")
@@ -161,17 +166,24 @@ class Session(Connection):
 
     async def _ask(self, prompt: str) -> bytes:
         self.reply(f"334 {prompt}")
-        return sasl.decoded(await self.read_line())
+        try:
+            line = await self.read_line()
+        except Refused:
+            raise sasl.too_long() from None
+        return sasl.decoded(line)
 
     def _auth_failed(self, username: str) -> NoReturn:
-        self._services.metrics.auth_failed()
-        maillog.auth_failed(self.peer_ip, username)
+        self._count_failure(username)
         self._auth_failures += 1
         failed = Refused("Authentication credentials invalid", code=535, enhanced="5.7.8")
         if self._auth_failures < self.settings.max_auth_failures:
             raise failed
         self.reply(reply_for(failed))
         raise Hangup("421 4.7.0 Too many failed logins")
+
+    def _count_failure(self, username: str) -> None:
+        self._services.metrics.auth_failed()
+        maillog.auth_failed(self.peer_ip, username)
 
     # What is sent.
 
@@ -284,7 +296,7 @@ class Session(Connection):
             with Share(self._services.receiving) as share:
                 content = await read_content(self.inbox, self._pace(), share)
                 mail.login = await self._still_entitled(mail.login)
-                submission = self._submission(mail, content)
+                submission = await self._submission(mail, content)
                 accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
@@ -309,10 +321,10 @@ class Session(Connection):
             ends_at=self.ends_at,
         )
 
-    def _submission(self, mail: Transaction, content: bytes) -> Submission:
+    async def _submission(self, mail: Transaction, content: bytes) -> Submission:
         credential, asked = mail.login.credential, mail.given.wishes
         now = self._services.door.now()
-        whole = plain(content, repair_line_ends=credential.legacy)
+        whole = await plain(content, repair_line_ends=credential.legacy)
         if whole.is_repaired:
             mail.repairs.add(Repair.BARE_LF)
         return Submission(
@@ -321,7 +333,7 @@ class Session(Connection):
             recipients=tuple(mail.recipients.values()),
             content=whole.content,
             ingress=Ingress.SMTP,
-            origin=Origin(self._protocol(mail), self._helo, self.peer_ip),
+            origin=Origin(self._protocol(mail), self._helo, self.peer_ip, asked.level),
             credential=credential,
             account_id=mail.login.account_id,
             ret=mail.given.ret,

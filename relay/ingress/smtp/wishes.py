@@ -32,14 +32,18 @@ _MT_PRIORITY = re.compile(r"-?[1-9]|0")  # RFC 6710 §4.1
 @dataclass(frozen=True, slots=True)
 class Wishes:
     """None where nothing is asked. `late_after_s` is where a mail that is late is to be told of,
-    `expires_in_s` where it is to be given up.
+    `expires_in_s` where it is to be given up. `level` is the urgency as it was asked for.
     """
 
     hold_for_s: float | None = None
     hold_until: float | None = None
     expires_in_s: float | None = None
     late_after_s: float | None = None
-    priority: Priority | None = None
+    level: int | None = None
+
+    @property
+    def priority(self) -> Priority | None:
+        return None if self.level is None else priority_of(self.level)
 
     def release_at(self, now: float) -> float | None:
         """Return when the mail is due (Unix seconds); None for at once."""
@@ -78,7 +82,7 @@ def wishes(given: Mapping[str, str | None]) -> Wishes:
         hold_until=_instant(hold_until) if hold_until else None,
         expires_in_s=by_time_s if is_return else None,
         late_after_s=None if is_return else by_time_s,
-        priority=priority_of(int(level)) if level else None,
+        level=int(level) if level else None,
     )
 
 

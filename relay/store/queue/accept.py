@@ -5,7 +5,7 @@ begun to send it, and is refused as `already sent` afterwards. A mail may be bor
 that took it (`hand_over`), which then sends it without reading it back.
 
 A mail of which no recipient may be written to is refused as `suppressed`; where that is true of
-some, they fail with an event and the others get it.
+some, they fail with an event, their sender is notified as of any failure, and the others get it.
 """
 
 import json
@@ -19,12 +19,13 @@ from relay.store import contents, limits
 from relay.store.contents import DROP_PARTS
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.queue.gates import Gate, read_gates
+from relay.store.queue.settle import Notice, Notify, notify_nobody
 from relay.store.queue.suppressed import (
     REASON,
     Barred,
     Suppressed,
     barred_of,
-    fail,
+    end,
     read_suppressed,
 )
 
@@ -81,7 +82,8 @@ class Arrival:
 @dataclass(frozen=True, slots=True)
 class Accepted:
     """What became of it. `pk` is the earlier mail's where that was replaced; `epoch` is the lease
-    it was born under; `barred` are the places of the recipients that are not written to.
+    it was born under; `barred` are the places of the recipients that are not written to, `notice`
+    is what tells the sender of them.
     """
 
     pk: str
@@ -90,6 +92,7 @@ class Accepted:
     epoch: int | None = None
     held_at: float | None = None
     barred: frozenset[int] = frozenset()
+    notice: Notice | None = None
 
     @property
     def handed_over(self) -> bool:
@@ -140,6 +143,12 @@ class Desk:
     stored: dict[Key, tuple[Arrival, Accepted]] = field(default_factory=dict)
     replaced: list[str] = field(default_factory=list)
 
+    @property
+    def barred(self) -> list[Barred]:
+        """The recipients of what is stored that are not written to."""
+        stored = self.stored.values()
+        return [Barred(a.mail, answer.barred) for a, answer in stored if answer.barred]
+
     def judge(self, arrival: Arrival) -> Accepted | Refused:
         try:
             return self._store(arrival)
@@ -172,6 +181,19 @@ class Desk:
         return answer
 
 
+def told(
+    answers: Sequence[Accepted | Refused], notices: Sequence[Notice]
+) -> list[Accepted | Refused]:
+    """Put each notice into the answer of the mail that it is about."""
+    by_pk = {notice.about: notice for notice in notices}
+    return [
+        replace(answer, notice=by_pk.pop(answer.pk, None))
+        if isinstance(answer, Accepted)
+        else answer
+        for answer in answers
+    ]
+
+
 def named(mail: NewMail, pk: str) -> NewMail:
     """Return a mail under the pk that it is stored as; its own is in its Received and in other
     fields of ours.
@@ -183,7 +205,9 @@ def named(mail: NewMail, pk: str) -> NewMail:
     return replace(mail, pk=pk, content=content, message_id=message_id)
 
 
-def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[Accepted | Refused]]:
+def accept(
+    arrivals: Sequence[Arrival], epoch: int, now: float, notify: Notify = notify_nobody
+) -> Script[list[Accepted | Refused]]:
     """Store all that may be stored; one answer for each arrival, in order."""
     gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
     rooms = yield from read_rooms(gates, now)
@@ -195,6 +219,8 @@ def accept(arrivals: Sequence[Arrival], epoch: int, now: float) -> Script[list[A
     answers = [desk.judge(arrival) for arrival in arrivals]
     yield from remove(desk.replaced)
     yield from insert(list(desk.stored.values()))
+    if desk.barred:
+        answers = told(answers, (yield from end(desk.barred, gates, notify)))
     for tenant_id, room in rooms.items():
         if room.taken:
             yield from limits.count_given(tenant_id, room.taken, now)
@@ -275,7 +301,6 @@ def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
         [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
     )
     yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
-    yield from fail([Barred(x.pk, a.mail, x.barred) for a, x in stored if x.barred])
     files = [(answer.pk, file) for a, answer in stored for file in a.mail.attachments]
     if files:
         yield Each(INSERT_ATTACHMENT, [attachment_row(pk, file) for pk, file in files])

@@ -24,7 +24,9 @@ OF_OURS = "5.3.0"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A mail of whose recipients its sender is to be told together."""
+    """A mail of whose recipients its sender is to be told together; `deliver_by` is as in
+    `Original`.
+    """
 
     pk: str
     id: str
@@ -38,6 +40,7 @@ class Case:
     fates: tuple[Fate, ...]
     ret: str | None = None
     envid: str | None = None
+    deliver_by: float | None = None
 
 
 def is_wanted(wish: DsnWish, ingress: Ingress, *, is_called: bool) -> bool:

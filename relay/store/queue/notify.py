@@ -3,7 +3,7 @@
 So neither can be without the other, whenever a node dies. A notification is a mail of the tenant
 with the null sender; it stands in the lane of the mail that it is about, and so leaves by an
 account that could have carried that one. What cannot be put into words is logged and left out: it
-must not hold up the end of the mail.
+must not hold up the end of the mail; a sender that its tenant does not write to is not notified.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from relay import maillog
 from relay.errors import ContentRefused
+from relay.formats.address import folded
 from relay.formats.dsn import (
     HEAD_BYTES,
     Fate,
@@ -29,6 +30,7 @@ from relay.store.queue.accept import Accepted, Arrival, insert
 from relay.store.queue.gates import Gate
 from relay.store.queue.notices import Case, cases
 from relay.store.queue.settle import Notice, Settlement
+from relay.store.queue.suppressed import among
 
 # Each brings its original's bytes into memory.
 AT_ONCE = 50
@@ -66,9 +68,25 @@ def notify(
 ) -> Script[list[Notice]]:
     """Queue one notification for each case that gets one."""
     notices: list[Notice] = []
+    told = yield from reachable(told, gates, now)
     for at in range(0, len(told), AT_ONCE):
         notices += yield from notify_some(told[at : at + AT_ONCE], gates, postmaster, now)
     return notices
+
+
+def reachable(told: Sequence[Case], gates: Gates, now: float) -> Script[list[Case]]:
+    """Leave out the cases whose sender is suppressed, as any recipient would be."""
+    suppressed: dict[str, frozenset[str]] = {}
+    for tenant_id in sorted({c.tenant_id for c in told if gates[c.tenant_id].suppresses}):
+        senders = {case.sender for case in told if case.tenant_id == tenant_id}
+        suppressed[tenant_id] = yield from among(tenant_id, senders, now)
+    kept = []
+    for case in told:
+        if folded(case.sender) in suppressed.get(case.tenant_id, ()):
+            maillog.sender_suppressed(case.pk, tenant=case.tenant_id)
+        else:
+            kept.append(case)
+    return kept
 
 
 def notify_some(
@@ -131,6 +149,7 @@ def note_of(case: Case, excerpt: bytes, postmaster: Postmaster, now: float) -> N
         is_whole=case.size_bytes <= min(len(excerpt), postmaster.max_original_bytes),
         ret=case.ret,
         envid=case.envid,
+        deliver_by=case.deliver_by,
     )
     author = postmaster.author
     return Notification(new_pk(now), postmaster.host_name, author, now, original, case.fates)

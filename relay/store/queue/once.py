@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from relay.errors import Refused, RelayError, StoreUnavailable
 from relay.store.database import Database, Query, Row, Script
 from relay.store.queue.accept import Accepted, Arrival, accept
+from relay.store.queue.settle import Notify, notify_nobody
 
 CLAIM = """
 INSERT INTO idempotency_keys (owner, ingress, key, fingerprint, created_at)
@@ -98,12 +99,14 @@ async def find_first(database: Database, once: Once) -> Repeat | None:
     return judged
 
 
-def accept_groups(groups: Sequence[Group], epoch: int, now: float) -> Script[list[Outcome]]:
+def accept_groups(
+    groups: Sequence[Group], epoch: int, now: float, notify: Notify = notify_nobody
+) -> Script[list[Outcome]]:
     """Store the mails of each call whose key is new; one outcome for each call, in order."""
     ledger = yield from claim_keys(groups, now)
     fresh = [place for place in range(len(groups)) if ledger.is_fresh(place)]
     flat = [arrival for place in fresh for arrival in groups[place].arrivals]
-    answers = iter((yield from accept(flat, epoch, now)))
+    answers = iter((yield from accept(flat, epoch, now, notify)))
     outcomes: dict[int, Outcome] = {
         place: [next(answers) for _ in groups[place].arrivals] for place in fresh
     }

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 
 from relay.errors import Refused
 from relay.formats.address import folded
-from relay.model import NewMail
+from relay.model import NewMail, State
 from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.gates import Gate
-from relay.store.queue.settle import FINISH, INSERT_EVENT, drop_content
+from relay.store.queue.handover import delivery_of
+from relay.store.queue.settle import (
+    FINISH,
+    INSERT_EVENT,
+    Gates,
+    Notice,
+    Notify,
+    Resolution,
+    Settlement,
+    drop_content,
+)
 
 REASON = "suppressed"
 CODE = 550
+STATUS = "5.7.1"
+REPLY = "mail to this address is suppressed"
 
 AMONG = """
 SELECT address FROM suppressions
@@ -36,7 +48,6 @@ Suppressed = Mapping[str, frozenset[str]]
 class Barred:
     """The recipients of a stored mail, by their place, that are not written to."""
 
-    pk: str
     mail: NewMail
     ns: frozenset[int]
 
@@ -82,17 +93,42 @@ def refusal(who: str) -> Refused:
     return Refused(f"{who} is suppressed", reason=REASON, code=CODE)
 
 
+def end(items: Sequence[Barred], gates: Gates, notify: Notify) -> Script[list[Notice]]:
+    """End these recipients of mail that was stored a moment ago, each with its event; answer with
+    what `notify` queued for their senders.
+    """
+    # Before the content goes.
+    notices = yield from notify([settlement_of(item) for item in items], gates)
+    yield from fail(items)
+    return notices
+
+
+def settlement_of(item: Barred) -> Settlement:
+    """Say of them what is said of any mail that is given up without an attempt."""
+    mail, at = item.mail, item.mail.accepted_at
+    barred = [r for r in mail.envelope.recipients if r.n in item.ns]
+    return Settlement(
+        delivery=delivery_of(mail, barred, epoch=0),
+        account_id=mail.account_id or "",
+        started_at=at,
+        ended_at=at,
+        outcomes=(),
+        resolutions=tuple(
+            Resolution(r.n, State.FAILED, 0, 0, at, CODE, REPLY, status=STATUS) for r in barred
+        ),
+    )
+
+
 def fail(items: Sequence[Barred]) -> Script[None]:
-    """End these recipients of mail that was stored a moment ago, each with its event."""
     for item in items:
         mail, at = item.mail, item.mail.accepted_at
         wishes = (yield Query(WISHES, (mail.tenant_id,)))[0]
         report = "none" if wishes["client_base_url"] is None else "waiting"
-        yield Each(FAIL, [(item.pk, n, CODE, REASON, at) for n in sorted(item.ns)])
+        yield Each(FAIL, [(mail.pk, n, CODE, REASON, at) for n in sorted(item.ns)])
         yield Each(INSERT_EVENT, event_rows(item, report))
-        yield Query(FINISH, (item.pk, len(item.ns), at))
+        yield Query(FINISH, (mail.pk, len(item.ns), at))
         if not wishes["keep_content_days"]:
-            yield from drop_content(item.pk)
+            yield from drop_content(mail.pk)
 
 
 def event_rows(item: Barred, report: str) -> list[tuple[Value, ...]]:
@@ -102,7 +138,7 @@ def event_rows(item: Barred, report: str) -> list[tuple[Value, ...]]:
     first_seq = int(mail.accepted_at * 1e6) + 1
     return [
         (
-            item.pk,
+            mail.pk,
             seq,
             mail.tenant_id,
             recipient.n,
