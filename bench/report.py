@@ -38,9 +38,11 @@ def read(path: Path) -> Report:
 
 
 def write(path: Path, report: Report) -> None:
+    """Write it with a line for each section, so that a change shows where it is."""
     sections = {
         name: {"date": each.date, "quick": each.is_quick, **to_json(each.results)}
         for name, each in report.sections.items()
     }
-    data = {"machine": report.machine, "sections": sections}
-    path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
+    lines = [f"{json.dumps(name)}: {json.dumps(each)}" for name, each in sections.items()]
+    body = ",\n".join(lines)
+    path.write_text(f'{{"machine": {json.dumps(report.machine)},\n"sections": {{\n{body}}}}}\n')
