@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.certificate import Certificate
 from bench.cost import children
-from bench.pillarbox import MAX_CONNECTIONS, TENANT, Login, Pillarbox, Upstream
+from bench.pillarbox import TENANT, Login, Pillarbox, Upstream
 from bench.sink import Sink, plain_sink, tls_sink
 from tests.conftest import PostgresServer, postgres_programs
 from tests.peers.private_postfix import PrivatePostfix, free_ports
@@ -57,7 +57,6 @@ class Setup:
     database: str = "sqlite"
     nodes: int = 1
     certificate: Certificate | None = None
-    connections: int = MAX_CONNECTIONS
     lags: Path | None = None
 
     @property
@@ -87,7 +86,7 @@ def pillarbox(
         settings = {**settings, "PILLARBOX_WORKERS": str(setup.nodes), **tls_settings(setup)}
         process = stack.enter_context(running(folder, settings, setup.program))
         tls = "implicit" if setup.certificate else "none"
-        login = process.add_tenant(TENANT, Upstream(sink.port, tls, setup.connections))
+        login = process.add_tenant(TENANT, Upstream(sink.port, tls))
         port = process.tls_port if setup.certificate else process.smtp_port
         yield Relay(name, port, (process.pid, *pids), sink, login), process
 
