@@ -10,28 +10,24 @@ measurement.
 
 import argparse
 import asyncio
-import json
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 import uvloop
 
-from bench.figures import head, row, shown
-from bench.pillarbox import ACCOUNT, TENANT, Pillarbox
-from bench.relays import Relay, pillarbox
-from bench.rest import Calls, post
+from bench.call import Message, bodies, message, post_all
+from bench.command import Bench, add_database, workplace
+from bench.pillarbox import Pillarbox
+from bench.relays import Relay, Setup, pillarbox
+from bench.results import Check, Finding, Goal, Head, Row
 from relay.formats.insertion import encoded_size
 from tests.vitals import forget_peak, peak_bytes, resident_bytes
 
 MAILS = (1, 20)
 CHUNK = bytes(range(256)) * 256
-TITLES = ("mails at once", "mail MB", "idle MB", "peak MB", "over idle", "seconds")
+HEAD = Head(("mails at once", "mail MB", "idle MB", "peak MB", "over idle", "seconds"))
+ONE_MAIL = Goal(3, "x its size", at_least=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,70 +59,55 @@ class Source:
         writer.close()
 
 
-def body(run: int, mails: int, number: int, port: int) -> bytes:
-    message = {
-        "id": f"{run}-{mails}-{number}",
-        "tenant_id": TENANT,
-        "account_id": ACCOUNT,
-        "from": "app@bench.test",
-        "to": ["bob@bench.test"],
-        "subject": "a big file",
-        "text": "see the file",
-        "attachments": [
-            {"filename": "big.bin", "storage_path": f"http://127.0.0.1:{port}/{number}"}
-        ],
-    }
-    return json.dumps({"messages": [message]}).encode()
+def message_with_file(name: str, url: str) -> Message:
+    file = {"filename": "big.bin", "storage_path": url}
+    return message(name, text="see the file", attachments=[file])
 
 
-async def measure(
-    relay: Relay, process: Pillarbox, run: int, mails: int, options: argparse.Namespace
+async def fetch_and_send(
+    relay: Relay, process: Pillarbox, run: int, mails: int, size_bytes: int
 ) -> Run:
-    source = Source(options.size)
+    source = Source(size_bytes)
     server = await source.start()
-    idle_mb = resident_bytes(process.pid) / 1e6
+    idle = resident_bytes(process.pid)
     forget_peak(process.pid)
     expected = relay.sink.mails + mails
     began_at = time.monotonic()
-    await post(process, Calls(iter(body(run, mails, n, source.port) for n in range(mails))))
+    url = f"http://127.0.0.1:{source.port}"
+    made = [message_with_file(f"{run}-{mails}-{n}", f"{url}/{n}") for n in range(mails)]
+    await post_all(process, bodies(made), connections=1)
     ended_at = await relay.sink.wait_for(expected)
     server.close()
-    peak_mb = peak_bytes(process.pid) / 1e6
-    over_idle = (peak_mb - idle_mb) / (encoded_size(options.size) / 1e6)
-    return Run(idle_mb, peak_mb, over_idle, ended_at - began_at)
+    peak = peak_bytes(process.pid)
+    over_idle = (peak - idle) / encoded_size(size_bytes)
+    return Run(idle / 1e6, peak / 1e6, over_idle, ended_at - began_at)
 
 
-def figures(relay: Relay, process: Pillarbox, options: argparse.Namespace) -> Iterator[str]:
+def measure(options: argparse.Namespace) -> Iterator[Finding]:
     """Yield a row for each number of mails."""
     mail_mb = f"{encoded_size(options.size) / 1e6:.1f}"
-    for mails in MAILS:
-        runs = [
-            uvloop.run(measure(relay, process, number, mails, options))
-            for number in range(options.runs)
-        ]
-        cells = [shown([getattr(run, name) for run in runs]) for name in Run.__slots__]
-        yield row([str(mails), mail_mb, *cells])
+    over_idle: dict[int, list[float]] = {}
+    with workplace(options) as folder, pillarbox(folder, Setup(options.database)) as both:
+        relay, process = both
+        yield HEAD
+        for mails in MAILS:
+            runs = [
+                uvloop.run(fetch_and_send(relay, process, number, mails, options.size))
+                for number in range(options.runs)
+            ]
+            over_idle[mails] = [run.over_idle for run in runs]
+            every = [[getattr(run, name) for run in runs] for name in Run.__slots__]
+            yield Row((str(mails), mail_mb, *every))
+    yield Check("one mail with a fetched file: memory", over_idle[1], ONE_MAIL)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.attachments",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--runs", type=int, default=3, help="runs of each (3)")
     parser.add_argument("--size", type=int, default=18_000_000, help="bytes of a file (18000000)")
-    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="the disk to use")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped even then
-    print(head(TITLES), flush=True)
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=options.folder)))
-        relay, process = stack.enter_context(pillarbox(folder, options.database))
-        for line in figures(relay, process, options):
-            print(line, flush=True)
+    add_database(parser)
 
+
+BENCH = Bench("attachments", __doc__, add_options, measure)
 
 if __name__ == "__main__":
-    main()
+    BENCH.main()

@@ -10,21 +10,20 @@ long whoever comes at any millisecond has to wait for a turn.
 
 import argparse
 import asyncio
-import signal
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
 
-from bench.figures import head, percentile_ms, row
+from bench.command import Bench, workplace
+from bench.figures import percentile_ms
 from bench.load import Load, send
-from bench.pillarbox import Login, Pillarbox
-from bench.sink import Sink
+from bench.pillarbox import TENANT, Login, Pillarbox, Upstream
+from bench.relays import running, sink_of, store, watched
+from bench.results import Finding, Head, Row
 from bench.watched import lags_s
 from tests.fakes.attackers import (
     BALANCER_IP,
@@ -40,7 +39,6 @@ from tests.fakes.attackers import (
     slow_clients,
 )
 from tests.fakes.neighbour import Neighbour
-from tests.peers.private_postfix import free_ports
 from tests.vitals import forget_peak, peak_bytes, resident_bytes
 
 BIG_MAILS, BIG_BYTES = 10, 25_000_000
@@ -51,19 +49,21 @@ QUICK = {
     "PILLARBOX_SMTP_SESSION_TIMEOUT_S": "20",
     "PILLARBOX_SMTP_MIN_RATE_GRACE_S": "10",
 }
-TITLES = (
-    "attack",
-    "connections",
-    "MB sent",
-    "seconds",
-    "memory MB",
-    "peak MB",
-    "lag p50 ms",
-    "lag p99 ms",
-    "lag max ms",
-    "neighbour's mails",
-    "slowest ms",
-    "last words",
+HEAD = Head(
+    (
+        "attack",
+        "connections",
+        "MB sent",
+        "seconds",
+        "memory MB",
+        "peak MB",
+        "lag p50 ms",
+        "lag p99 ms",
+        "lag max ms",
+        "neighbour's mails",
+        "slowest ms",
+        "last words",
+    )
 )
 
 
@@ -115,22 +115,21 @@ SIEGES = (
 )
 
 
-def measured(siege: Siege, folder: Path) -> str:
+def measured(siege: Siege, folder: Path) -> Row:
     """Start a Pillarbox, lay siege to it, and return the row."""
     lags = folder / "lags"
-    settings = {"PILLARBOX_SMTP_PROXY_NETWORKS": f"{BALANCER_IP}/32", **dict(siege.settings)}
-    with ExitStack() as stack:
-        [sink_port] = free_ports(1)
-        sink = Sink(sink_port)
-        stack.callback(sink.stop)
-        program = (sys.executable, "-m", "bench.watched", lags)
-        process = Pillarbox(folder, sink_port, program=program, settings=settings)
-        stack.callback(process.stop)
-        return uvloop.run(lay(siege, process, lags))
+    own = {"PILLARBOX_SMTP_PROXY_NETWORKS": f"{BALANCER_IP}/32", **dict(siege.settings)}
+    with (
+        sink_of(None) as sink,
+        store(folder, "sqlite") as (settings, _),
+        running(folder, {**settings, **own}, watched(lags)) as process,
+    ):
+        login = process.add_tenant(TENANT, Upstream(sink.port))
+        return uvloop.run(lay(siege, process, login, lags))
 
 
-async def lay(siege: Siege, process: Pillarbox, lags: Path) -> str:
-    victim = Victim(process.smtp_port, process.login.user, process.login.password)
+async def lay(siege: Siege, process: Pillarbox, login: Login, lags: Path) -> Row:
+    victim = Victim(process.smtp_port, login.user, login.password)
     async with Neighbour(victim):
         await asyncio.sleep(SETTLE_S)
     before = resident_bytes(process.pid)
@@ -145,42 +144,35 @@ async def lay(siege: Siege, process: Pillarbox, lags: Path) -> str:
     if neighbour.refusals:
         served += f" ({len(neighbour.refusals)} refused)"
     words = "; ".join(f"{count} x {end[:40]}" for end, count in toll.ends.most_common(3))
-    cells = [
-        siege.name,
-        f"{toll.connections}",
-        f"{toll.sent_bytes / 1e6:.1f}",
-        f"{ended_at - began_at:.1f}",
-        f"{before / 1e6:.0f}",
-        f"{peak / 1e6:.0f}",
-        *(f"{percentile_ms(waits, share):.1f}" for share in (0.5, 0.99, 1.0)),
-        served,
-        f"{max(neighbour.waits_s, default=0) * 1000:.0f}",
-        words or "-",
-    ]
-    return row(cells)
-
-
-def rows(folder: Path, only: str | None) -> Iterator[str]:
-    for siege in SIEGES:
-        if only in (None, siege.name):
-            with tempfile.TemporaryDirectory(dir=folder) as own:
-                yield measured(siege, Path(own))
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.door",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    return Row(
+        (
+            siege.name,
+            f"{toll.connections}",
+            [toll.sent_bytes / 1e6],
+            [ended_at - began_at],
+            [before / 1e6],
+            [peak / 1e6],
+            *([percentile_ms(waits, share)] for share in (0.5, 0.99, 1.0)),
+            served,
+            [max(neighbour.waits_s, default=0) * 1000],
+            words or "-",
+        )
     )
-    parser.add_argument("--only", choices=[siege.name for siege in SIEGES], help="this attack")
-    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="the disk to use")
-    options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what was started is stopped even then
-    print(head(TITLES), flush=True)
-    for line in rows(options.folder, options.only):
-        print(line, flush=True)
 
+
+def measure(options: argparse.Namespace) -> Iterator[Finding]:
+    yield HEAD
+    with workplace(options) as folder:
+        for siege in SIEGES:
+            if options.only in (None, siege.name):
+                yield measured(siege, Path(tempfile.mkdtemp(dir=folder)))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", choices=[siege.name for siege in SIEGES], help="this attack")
+
+
+BENCH = Bench("door", __doc__, add_options, measure)
 
 if __name__ == "__main__":
-    main()
+    BENCH.main()

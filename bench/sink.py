@@ -1,24 +1,30 @@
-"""The sink, where all mail ends: smtp-sink of Postfix, and its running count."""
+"""The sinks, where all mail ends, and their running count: smtp-sink of Postfix, which takes mail
+faster than anybody relays it, and our own where mail comes inside TLS.
+"""
 
 import asyncio
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
+from bench.certificate import Certificate
 from tests.peers.private_postfix import wait_for
 
 STALL_S = 60
+ROOT = Path(__file__).parents[1]
 
 
 class Sink:
-    """It takes mail faster than anybody relays it."""
+    """`command` writes "mesg=" and how many mails it has, again and again, each with a "\\r"."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, command: Sequence[str | Path]) -> None:
+        self.port = port
         self._counter = tempfile.TemporaryFile()  # noqa: SIM115 - closed in `stop`
         self._process = subprocess.Popen(
-            ["smtp-sink", "-c", "-m", "4000", "-u", "nobody", f"127.0.0.1:{port}", "1024"],
-            stdout=self._counter,
-            stderr=subprocess.DEVNULL,
+            command, stdout=self._counter, stderr=subprocess.DEVNULL, cwd=ROOT
         )
         wait_for(port)
 
@@ -28,7 +34,7 @@ class Sink:
         size = self._counter.seek(0, 2)
         self._counter.seek(max(0, size - 200))
         records = self._counter.read().decode("latin-1").split("\r")
-        counts = [record.rpartition("mesg=")[2] for record in records if "mesg=" in record]
+        counts = [record.rpartition("mesg=")[2] for record in records[:-1] if "mesg=" in record]
         return int(counts[-1]) if counts else 0
 
     async def wait_for(self, mails: int) -> float:
@@ -49,3 +55,14 @@ class Sink:
         self._process.terminate()
         self._process.wait(10)
         self._counter.close()
+
+
+def plain_sink(port: int, *options: str) -> Sink:
+    """Run smtp-sink; `-p` makes it offer no pipelining."""
+    settings = ("-c", "-m", "4000", "-u", "nobody", *options)
+    return Sink(port, ["smtp-sink", *settings, f"127.0.0.1:{port}", "1024"])
+
+
+def tls_sink(port: int, certificate: Certificate) -> Sink:
+    files = (certificate.chain, certificate.key)
+    return Sink(port, [sys.executable, "-m", "bench.taker", str(port), *files])

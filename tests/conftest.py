@@ -51,8 +51,8 @@ class PostgresServer:
     root.
     """
 
-    def __init__(self, programs: Path) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-"))
+    def __init__(self, programs: Path, on_disk: Path | None = None) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-", dir=on_disk))
         self._data = self._folder / "data"
         self._programs = self._readable(programs)
         self._as_user: dict[str, Any] = {}
