@@ -15,8 +15,6 @@ from functools import lru_cache
 from threading import get_ident
 from typing import Literal, TextIO
 
-from structlog.processors import LogfmtRenderer
-
 _LONGEST_VALUE = 1000
 _MOST_PLACES = 60
 _LONGEST_TRACEBACK = 20000
@@ -27,11 +25,11 @@ _LEVELS = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
+_PLAIN = re.compile(r"[^ =\"\n]*")
 _URL_LOGIN = re.compile(r"://\S*@")
 
 _Line = dict[str, object]
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
-_to_logfmt = LogfmtRenderer(bool_as_flag=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +143,17 @@ def without_login(text: str) -> str:
 def _as_text(line: _Line) -> str:
     """Render key=value; a traceback follows indented, so that no line of it looks like an event."""
     lines = line.pop("traceback", ())
-    text = _to_logfmt(None, "", line)
+    text = " ".join([f"{key}={_quoted(value)}" for key, value in line.items()])
     return "\n    ".join([text, *lines]) if isinstance(lines, list) else text
+
+
+def _quoted(value: object) -> str:
+    """Return a value as logfmt has it: in quotes where it could be taken for several."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if _PLAIN.fullmatch(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 log = Log(sys.stderr, _SILENT, _as_text)
