@@ -11,7 +11,9 @@ import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from tests.faults.dying import command, farewell
 from tests.faults.house import House
+from tests.process import RUN, ServeProcess
 
 Apply = Callable[[House, random.Random], Awaitable[None]]
 
@@ -127,3 +129,29 @@ def join() -> Action:
         await house.join()
 
     return Action("join a node", apply)
+
+
+def die_at(point: str, node: int = 0, most_calls: int = 20) -> Action:
+    """Kill a node, start it so that it dies at the point, and start it again as it was."""
+
+    async def apply(house: House, chance: random.Random) -> None:
+        await house.nodes[node].kill()
+        await revived(house.nodes[node], point, chance.randint(1, most_calls))
+
+    return Action(f"die: {point}", apply)
+
+
+async def revived(serve: ServeProcess, point: str, nth: int = 1) -> None:
+    """Let it live until it dies at the point, then start it again."""
+    serve.run = command(point, nth)
+    await serve.start()
+    await died(serve, point)
+    await serve.start()
+
+
+async def died(serve: ServeProcess, point: str) -> None:
+    """Wait until it died at the point, and nowhere else."""
+    code = await serve.ended()
+    assert code == -signal.SIGKILL, f"ended with {code}"
+    assert farewell(point) in serve.log(), f"it never came to {point!r}"
+    serve.run = RUN

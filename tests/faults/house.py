@@ -8,7 +8,7 @@ Faults are done to its parts; the books are read from it.
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ import httpx
 from tests.conftest import PostgresServer, drop_database, make_database, postgres_programs
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.ledgers import ClientLedger, Got, SinkLedger
-from tests.process import KEY, TOKEN, ServeProcess
+from tests.process import KEY, RUN, TOKEN, ServeProcess
 
 TENANTS = ("acme", "rival")
 UPSTREAM_USER = "relay"
@@ -67,7 +67,8 @@ class Sink:
 
 class House:
     """`store` is "sqlite" or "postgres". `postgres` is a server's DSN; without it, the house starts
-    a PostgreSQL of its own, which faults may then be done to (`server`).
+    a PostgreSQL of its own, which faults may then be done to (`server`). `run` is what the nodes
+    are at first, in place of a plain `serve`.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class House:
         nodes: int = 1,
         postgres: str | None = None,
         settings: Mapping[str, str] | None = None,
+        run: Sequence[str] = RUN,
     ) -> None:
         self.folder = folder
         self.store = store
@@ -94,6 +96,7 @@ class House:
         self.url = f"sqlite:{folder / 'store' / 'pillarbox.db'}"
         self._count = nodes
         self._postgres = postgres
+        self._run = run
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "House":
@@ -120,6 +123,7 @@ class House:
             await self._stack.enter_async_context(sink.upstream)
         for number in range(self._count):
             self.nodes.append(self.new_node(number))
+            self.nodes[-1].run = self._run
             await self._stack.enter_async_context(self.nodes[-1])
         await self._prepare()
         collecting = asyncio.create_task(self._collect())

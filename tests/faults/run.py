@@ -95,7 +95,7 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
         if run.end:
             await run.end.apply(house, chance)
         drained_s = await _drained(house, run.bounds)
-        books = await _books(house, traffic)
+        books = await read_books(house, traffic)
         found = violations(books, run.bounds, Times(recovery_s, drained_s))
         for check in run.checks:
             found += await check(house, books)
@@ -128,7 +128,8 @@ async def _time_until(condition: Callable[[], Awaitable[bool]], timeout_s: float
     return monotonic() - began
 
 
-async def _books(house: House, traffic: Traffic) -> Books:
+async def read_books(house: House, traffic: Traffic) -> Books:
+    """Ask all sides what they know."""
     view = await look(house)
     logs = [Overheard(f"log of node {n}", None, node.log()) for n, node in enumerate(house.nodes)]
     return Books(
