@@ -19,7 +19,9 @@ RUN = (sys.executable, "-c", "from cli.main import main; main()", "serve")
 
 
 class ServeProcess:
-    """`prefix` is a command to run it under, such as strace; `run` may change before a start."""
+    """`prefix` is a command to run it under, such as strace; `run` and `environment` may
+    change before a start.
+    """
 
     def __init__(
         self, home: Path, url: str, *, prefix: Sequence[str] = (), **environment: str
@@ -28,7 +30,7 @@ class ServeProcess:
         self.run: Sequence[str] = RUN
         self._prefix = prefix
         self._log = home.parent / "serve.log"
-        self._environment = {
+        self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PILLARBOX_")},
             "PILLARBOX_HOME": str(home),
             "PILLARBOX_DB": url,
@@ -75,7 +77,7 @@ class ServeProcess:
             self.process = await asyncio.create_subprocess_exec(
                 *self._prefix,
                 *self.run,
-                env=self._environment,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -135,17 +135,18 @@ def die_at(point: str, node: int = 0, most_calls: int = 20) -> Action:
     """Kill a node, start it so that it dies at the point, and start it again as it was."""
 
     async def apply(house: House, chance: random.Random) -> None:
-        await house.nodes[node].kill()
-        await revived(house.nodes[node], point, chance.randint(1, most_calls))
+        serve = house.nodes[node]
+        await doomed(serve, point, chance.randint(1, most_calls))
+        await died(serve, point)
+        await serve.start()
 
     return Action(f"die: {point}", apply)
 
 
-async def revived(serve: ServeProcess, point: str, nth: int = 1) -> None:
-    """Let it live until it dies at the point, then start it again."""
+async def doomed(serve: ServeProcess, point: str, nth: int = 1) -> None:
+    """Kill it, and start it so that it dies at the point."""
+    await serve.kill()
     serve.run = command(point, nth)
-    await serve.start()
-    await died(serve, point)
     await serve.start()
 
 

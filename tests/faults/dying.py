@@ -22,6 +22,7 @@ from relay.store import (
     attachments,
     bounces,
     command_log,
+    instance,
     mailboxes,
     migrate,
     outbox,
@@ -87,9 +88,9 @@ POINTS: dict[str, Point] = {
     "mail completed": AtStatement(attachments.COMPLETE, committed=True),
     "command logged, before commit": AtStatement(command_log.INSERT),
     "messages forgotten, before commit": AtStatement(retention.DROP_EVENTS),
-    "tenant sealed anew, before commit": AtStatement(rekey.TABLES[0].update),
-    "tenants sealed anew": AtStatement(rekey.TABLES[0].update, committed=True),
+    "account sealed anew, before commit": AtStatement(rekey.TABLES[1].update),
     "accounts sealed anew": AtStatement(rekey.TABLES[1].update, committed=True),
+    "key check written, before commit": AtStatement(instance.RENEW),
     **{
         f"migration past {each.version}": InMigration(each.version)
         for each in migrate.migrations("sqlite")[:-1]
