@@ -19,7 +19,7 @@ from tests.fakes.imap import FakeImap
 from tests.faults.actions import died, doomed
 from tests.faults.house import House
 from tests.faults.ledgers import new_token
-from tests.faults.run import STORES
+from tests.faults.selection import on_stores, stores
 from tests.faults.traffic import message
 from tests.faults.view import is_drained
 from tests.process import KEY
@@ -33,7 +33,7 @@ SOON = {
     "PILLARBOX_ATTACHMENTS_TIMEOUT_S": "5",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("store", STORES)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -71,13 +71,13 @@ async def has(house: House, path: str, is_so: Callable[[Any], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "calls"),
-    [
+    ("point", "calls", "store"),
+    on_stores(
         ("before a callback", 1),
         ("callback answered", 2),
         ("callback recorded, before commit", 2),
         ("callback recorded", 1),
-    ],
+    ),
 )
 async def test_a_report_is_told_again_by_its_name_unless_it_is_recorded(
     house: House, point: str, calls: int
@@ -98,12 +98,12 @@ async def test_a_report_is_told_again_by_its_name_unless_it_is_recorded(
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
+    ("point", "store"),
+    on_stores(
         "bounce written, before commit",
         "bounce written",
         "bounce marked, before that is noted",
-    ],
+    ),
 )
 async def test_a_bounce_acts_once_and_its_mail_is_marked(house: House, point: str) -> None:
     async with FakeImap() as imap, house:
@@ -133,13 +133,13 @@ async def bounces(house: House) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("point", "fetches"),
-    [
+    ("point", "fetches", "store"),
+    on_stores(
         ("file fetched", 2),
         ("files put in", 2),
         ("mail completed, before commit", 2),
         ("mail completed", 1),
-    ],
+    ),
 )
 async def test_a_mail_with_a_file_is_sent_once_and_whole(
     house: House, point: str, fetches: int
@@ -157,6 +157,7 @@ async def test_a_mail_with_a_file_is_sent_once_and_whole(
         assert len(files.asks) == fetches
 
 
+@pytest.mark.parametrize("store", stores(1))
 async def test_a_call_is_answered_though_its_line_in_the_log_is_lost(house: House) -> None:
     point = "command logged, before commit"
     async with house:
@@ -167,6 +168,7 @@ async def test_a_call_is_answered_though_its_line_in_the_log_is_lost(house: Hous
         await all_is_sent(house, 1)
 
 
+@pytest.mark.parametrize("store", stores())
 async def test_messages_are_forgotten_whole_or_not_at_all(house: House) -> None:
     point = "messages forgotten, before commit"
     async with house:
@@ -193,12 +195,12 @@ async def cleanup(client: httpx.AsyncClient) -> int | None:
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
+    ("point", "store"),
+    on_stores(
         "account sealed anew, before commit",
         "accounts sealed anew",
         "key check written, before commit",
-    ],
+    ),
 )
 async def test_every_secret_opens_however_a_change_of_keys_ends(house: House, point: str) -> None:
     async with house:
