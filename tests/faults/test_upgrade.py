@@ -16,7 +16,7 @@ from tests.conftest import drop_database, make_database, open_database
 from tests.fakes.upstream import FakeUpstream
 from tests.faults.actions import died
 from tests.faults.dying import command
-from tests.faults.selection import stores
+from tests.faults.selection import EVERYTHING, stores
 from tests.process import ServeProcess
 
 CONTENT = b"Subject: from before\r\n\r\nstill here\r\n"
@@ -129,7 +129,7 @@ async def applied(url: str) -> set[int]:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("store", stores())
-async def test_an_upgrade_that_is_killed_in_every_migration_goes_on_and_keeps_the_mail(
+async def test_an_upgrade_that_is_killed_in_a_migration_goes_on_and_keeps_the_mail(
     store: str, tmp_path: Path, postgres_server: str
 ) -> None:
     url = f"sqlite:{tmp_path / 'pillarbox.db'}"
@@ -141,9 +141,9 @@ async def test_an_upgrade_that_is_killed_in_every_migration_goes_on_and_keeps_th
         await killed_past(serve, versions[0])
         async with opened(url) as database:
             await database.write(lambda: mail_of_before(upstream.port, time.time()))
-        for done, version in enumerate(versions[:-1], start=1):
+        for version in versions[:-1] if EVERYTHING else (versions[0], versions[-2]):
             await killed_past(serve, version)
-            assert await applied(url) == set(versions[:done])
+            assert await applied(url) == {v for v in versions if v <= version}
         await serve.start()
         [mail] = await upstream.wait_for(1)
         assert mail.content == CONTENT
