@@ -100,7 +100,7 @@ async def test_a_call_that_is_repeated_with_its_key_stores_one_mail(
     point = "committed, before the reply"
     async with House(tmp_path, store, postgres=postgres_server, run=command(point)) as house:
         token = new_token()
-        call = {"messages": [message(token, "acme", "hi\r\n")]}
+        call = {"messages": [message(token, house.tenants["acme"])]}
         key = {"Idempotency-Key": token}
         async with house.as_tenant("acme", 0) as client:
             with pytest.raises(httpx.TransportError):

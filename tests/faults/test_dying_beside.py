@@ -44,7 +44,7 @@ def house(store: str, tmp_path: Path, postgres_server: str) -> House:
 async def add(house: House, **more: object) -> str:
     """Give a mail; return its token. A node may die of it before it answers."""
     token = new_token()
-    call = {"messages": [{**message(token, "acme", "hi\r\n"), **more}]}
+    call = {"messages": [{**message(token, house.tenants["acme"]), **more}]}
     async with house.as_tenant("acme", 0) as client:
         with suppress(httpx.TransportError):
             answer = await client.post("/commands/add-messages", json=call)

@@ -139,7 +139,8 @@ class Client:
 
     async def _mail(self, smtp: aiosmtplib.SMTP) -> None:
         token = new_token()
-        content = f"{FIELD}: {token}\r\nSubject: x\r\n\r\n{self._body()}".encode()
+        head = f"{FIELD}: {token}\r\nSubject: {self._tenancy.canary}\r\n"
+        content = f"{head}\r\n{self._body()}".encode()
         try:
             await smtp.mail(f"app@{self._tenancy.id}.test")
             await smtp.rcpt(f"{token}@sink.test")
@@ -168,7 +169,7 @@ class Client:
         try:
             answer = await client.post(
                 "/commands/add-messages",
-                json={"messages": [message(token, self._tenancy.id, body)]},
+                json={"messages": [message(token, self._tenancy, body)]},
                 timeout=CLIENT_TIMEOUT_S,
             )
         except httpx.ConnectError:
@@ -230,15 +231,15 @@ class Session:
         self._smtp.close()
 
 
-def message(token: str, tenant_id: str, body: str) -> dict[str, object]:
+def message(token: str, tenancy: Tenancy, body: str = "hi\r\n") -> dict[str, object]:
     """Return a mail as the API takes it."""
     return {
         "id": token,
-        "tenant_id": tenant_id,
+        "tenant_id": tenancy.id,
         "account_id": "main",
-        "from": f"app@{tenant_id}.test",
+        "from": f"app@{tenancy.id}.test",
         "to": f"{token}@sink.test",
-        "subject": "x",
+        "subject": tenancy.canary,
         "body": body,
         "headers": {FIELD: token},
     }
