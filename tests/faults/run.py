@@ -25,9 +25,9 @@ PATIENCE = 2.0
 class Run:
     """A line of the table. `rounds` are those of the long run, `short` those of CI (0: not there).
 
-    `owns_postgres` is for what is done to the PostgreSQL itself; `serve` is what the nodes are;
-    `begin` is done before the
-    traffic, `end` after it and before the drain (the fault is over then at the latest).
+    `owns_postgres` is for what is done to the PostgreSQL itself; `serve` is what the nodes run.
+    `begin` is done before the traffic, `end` after it and before the drain: the fault is over then
+    at the latest.
     """
 
     name: str
