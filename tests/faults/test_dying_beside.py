@@ -18,13 +18,14 @@ from tests.fakes.file_server import FileServer, Reply
 from tests.fakes.imap import FakeImap
 from tests.faults.actions import died, doomed
 from tests.faults.house import House
-from tests.faults.ledgers import new_token
+from tests.faults.ledgers import new_token, sha
 from tests.faults.selection import on_stores, stores
 from tests.faults.traffic import message
 from tests.faults.view import is_drained
 from tests.process import KEY
 from tests.waiting import until
 
+PDF = b"%PDF-1.7 whole"
 OF_ACME = {"tenant_id": "acme"}
 NEW_KEY = base64.b64encode(b"another key of the tests, 32 b..").decode()
 SOON = {
@@ -144,7 +145,7 @@ async def bounces(house: House) -> list[str]:
 async def test_a_mail_with_a_file_is_sent_once_and_whole(
     house: House, point: str, fetches: int
 ) -> None:
-    async with FileServer(lambda _ask: Reply(b"%PDF-1.7 whole")) as files, house:
+    async with FileServer(lambda _ask: Reply(PDF)) as files, house:
         serve = house.nodes[0]
         await doomed(serve, point)
         file = {"filename": "a.pdf", "storage_path": f"{files.url}/a.pdf"}
@@ -153,7 +154,8 @@ async def test_a_mail_with_a_file_is_sent_once_and_whole(
         await serve.start()
         await all_is_sent(house, 1)
         shown = (await serve.client.get(f"/messages/{token}", params=OF_ACME)).json()
-        assert [file["state"] for file in shown["attachments"]] == ["inserted"]
+        [kept] = shown["attachments"]
+        assert (kept["status"], kept["sha256"]) == ("inserted", sha(PDF))
         assert len(files.asks) == fetches
 
 
