@@ -18,5 +18,4 @@ faults:
 	python -m tests.faults
 
 bench:
-	python -m bench.smtp
-	python -m bench.rest
+	python -m bench
