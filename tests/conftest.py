@@ -140,7 +140,7 @@ class PostgresServer:
         if self._process:
             # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
             self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
+            self._process.wait(60)
         shutil.rmtree(self._folder, ignore_errors=True)
 
 

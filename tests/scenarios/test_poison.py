@@ -53,11 +53,6 @@ async def let_go(relay: Relay) -> None:
     relay.node.dispatcher.notice(["acme/=main"])
 
 
-def on_sqlite(relay: Relay) -> None:
-    if not relay.node.database.single_writer:
-        pytest.skip("PostgreSQL lets no such value into this column")
-
-
 async def put_aside(relay: Relay, pk: str) -> MessageView:
     view = await relay.settled(pk, "failed")
     assert await relay.kinds(pk) == ["accepted", "deferred", "deferred", "failed"]
@@ -87,6 +82,7 @@ DAMAGE: dict[str, tuple[str, str]] = {
         "address is damaged",
     ),
 }
+# PostgreSQL lets no such value into these columns.
 SQLITE_DAMAGE: dict[str, tuple[str, str]] = {
     "a text that is no UTF-8": (
         "UPDATE recipients SET address = CAST(X'FF40782E74' AS TEXT) WHERE message_pk = $1",
@@ -107,12 +103,17 @@ SQLITE_DAMAGE: dict[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("what", [*DAMAGE, *SQLITE_DAMAGE])
+@pytest.mark.parametrize(
+    ("database_url", "what"),
+    [
+        *(("sqlite", what) for what in DAMAGE | SQLITE_DAMAGE),
+        *(("postgres", what) for what in DAMAGE),
+    ],
+    indirect=["database_url"],
+)
 async def test_damaged_mail_is_put_aside_with_its_reason_and_holds_up_no_other(
     relay: Relay, upstream: FakeUpstream, what: str
 ) -> None:
-    if what in SQLITE_DAMAGE:
-        on_sqlite(relay)
     bad = await held_back(relay, upstream)
     good = [(await relay.send(f"r{n}@there.test")).pk for n in range(5)]
     sql, reason = (DAMAGE | SQLITE_DAMAGE)[what]
