@@ -3,7 +3,8 @@
 RelayError
 ├── Temporary                 try again later: nothing is wrong with what was asked
 │   ├── StoreUnavailable      the database does not answer, is read-only, or its disk is full
-│   │   └── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   │   ├── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   │   └── CommitInDoubt     the answer to a commit was lost: what it wrote may be there
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
 │   ├── Held                  the mail was suspended, held or cancelled before it was begun
@@ -42,6 +43,9 @@ class StoreUnavailable(Temporary): ...
 
 
 class StoreFull(StoreUnavailable): ...
+
+
+class CommitInDoubt(StoreUnavailable): ...
 
 
 class Fenced(Temporary): ...

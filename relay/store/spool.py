@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from relay import maillog
-from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
+from relay.errors import CommitInDoubt, Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, Pending
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
@@ -34,6 +34,7 @@ from relay.store.queue.settle import (
     seqs_needed,
     settle,
 )
+from relay.store.recall import recalled
 from relay.store.writer import Channel, OnCommit, Writer
 
 Begun = tuple[int, BeginRequest]
@@ -208,7 +209,12 @@ class Spool:
         number = self.next_claim()
         arrivals = [Arrival(mail, number if self._is_reserved(mail) else None) for mail in mails]
         size_bytes = sum(len(mail.content) for mail in mails)
-        return await self._accepts.submit(Group(arrivals, once), size_bytes)
+        try:
+            return await self._accepts.submit(Group(arrivals, once), size_bytes)
+        except CommitInDoubt:
+            if once is not None:  # Its client gives it again with the same key.
+                raise
+        return list(await recalled(self.database, mails))
 
     def _is_reserved(self, mail: NewMail) -> bool:
         if self._taker is None or mail.due_at is not None:

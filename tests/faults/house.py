@@ -18,6 +18,7 @@ import httpx
 
 from tests.conftest import PostgresServer, drop_database, make_database, postgres_programs
 from tests.fakes.upstream import FakeUpstream
+from tests.faults.invariants import Violation
 from tests.faults.ledgers import ClientLedger, Got, SinkLedger
 from tests.process import KEY, RUN, TOKEN, ServeProcess
 
@@ -93,6 +94,8 @@ class House:
         self.sinks = {t.id: Sink(t, self.canaries) for t in self.tenants.values()}
         self.nodes: list[ServeProcess] = []
         self.server: PostgresServer | None = None
+        # What an action saw that should not be.
+        self.found: list[Violation] = []
         self.url = f"sqlite:{folder / 'store' / 'pillarbox.db'}"
         self._count = nodes
         self._postgres = postgres

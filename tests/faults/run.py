@@ -97,6 +97,7 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
         drained_s = await _drained(house, run.bounds)
         books = await read_books(house, traffic)
         found = violations(books, run.bounds, Times(recovery_s, drained_s))
+        found += house.found
         for check in run.checks:
             found += await check(house, books)
         return _result(run, rounds, place.store, books, Times(recovery_s, drained_s), found)
