@@ -7,7 +7,7 @@ raised, and then no recipient was taken.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay.budget import Budget
@@ -15,7 +15,7 @@ from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
 from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.session import BeforeData, Extensions, Offer
-from relay.errors import ContentRefused, Temporary
+from relay.errors import ContentRefused, StoreUnavailable, Temporary
 from relay.formats.address import needs_smtputf8
 from relay.formats.headers import scan, without
 from relay.formats.recode import to_7bit
@@ -45,10 +45,13 @@ class Deliverer:
         returns: ReturnPaths,
         budget: Budget,
         max_recipients: int,
+        can_record: Callable[[], bool],
     ) -> None:
         """`budget` bounds the content that is read from the store; `max_recipients` is how many are
-        offered in one transaction.
+        offered in one transaction; nothing is begun unless `can_record` says that its result could
+        be written.
         """
+        self._can_record = can_record
         self._spool = spool
         self._pool = pool
         self._returns = returns
@@ -60,7 +63,7 @@ class Deliverer:
 
         Raises AccountFault, LimitReached, Fenced, StoreUnavailable: then nobody was taken.
         """
-        begin = Begin(self._spool, delivery, account)
+        begin = Begin(self._spool, delivery, account, self._can_record)
         if account.kind is AccountKind.CAPTURE:
             await begin()
             return tuple(captured(pending) for pending in delivery.pending)
@@ -130,7 +133,10 @@ class Deliverer:
 class Begin:
     """Say once that the upstream may have the mail from now on."""
 
-    def __init__(self, spool: Spool, delivery: Delivery, account: Account) -> None:
+    def __init__(
+        self, spool: Spool, delivery: Delivery, account: Account, can_record: Callable[[], bool]
+    ) -> None:
+        self._can_record = can_record
         self._spool = spool
         self._delivery = delivery
         self._account = account
@@ -143,6 +149,8 @@ class Begin:
             await self._spool.renew()
         if self._is_done:
             return
+        if not self._can_record():
+            raise StoreUnavailable("what came of it could not be recorded")
         free_at = await self._spool.begin(self._delivery, self._account)
         if free_at is not None:
             raise LimitReached(free_at)

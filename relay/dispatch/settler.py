@@ -1,11 +1,12 @@
 """Results that must not be lost: an upstream has the mail, so the store has to hear of it.
 
 A settlement that the store cannot take is kept and tried again until it can, or until this node has
-lost its lease. While one is kept nothing new is sent: sending what cannot be recorded makes
-duplicates.
+lost its lease. While one is kept, or there would be no room for more, nothing new is begun: sending
+what cannot be recorded makes duplicates.
 """
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 from relay import maillog
@@ -17,8 +18,10 @@ AGAIN_S = 1.0
 
 
 class Settler:
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, has_room: Callable[[], bool]) -> None:
+        """`has_room` tells whether a result of what is begun now can be written."""
         self._spool = spool
+        self._has_room = has_room
         self._open = 0
         self._kept: list[Settlement | Release] = []
         self._idle = asyncio.Event()
@@ -26,8 +29,8 @@ class Settler:
 
     @property
     def is_clear(self) -> bool:
-        """False while a result waits for the store to work again."""
-        return not self._kept
+        """False while a result waits for the store to work again, or might have to."""
+        return not self._kept and self._has_room()
 
     def settle(self, item: Settlement | Release) -> None:
         """Submit a result; it is in the next commit."""

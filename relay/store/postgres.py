@@ -3,8 +3,8 @@
 Promises: every connection is checked for `synchronous_commit`, `fsync` and `full_page_writes`
 before it is used; only SQLSTATE classes 22 and 23 are the caller's fault, everything else is
 temporary; no call takes longer than `timeout_s`, whatever the server does, and one whose COMMIT was
-not answered says so; the time is the database's, kept as an offset to this machine's monotonic clock, so a
-wall clock that is wrong or jumps changes nothing.
+not answered says so; the time is the database's, kept as an offset to this machine's monotonic
+clock, so a wall clock that is wrong or jumps changes nothing.
 """
 
 import asyncio

@@ -70,8 +70,11 @@ class Spool:
         on_commit: OnCommit,
         postmaster: Postmaster | None = None,
         on_notice: Callable[[Notice], None] = lambda _notice: None,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued."""
+        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued,
+        `on_full` of a disk that is full.
+        """
         self.database = database
         self.postmaster = postmaster
         self._on_notice = on_notice
@@ -84,12 +87,14 @@ class Spool:
         self._in_doubt: set[int] = set()
         self._taker: Taker | None = None
         self._lease_task: asyncio.Task[None] | None = None
-        incoming = Writer(database, on_commit)
+        incoming = Writer(database, on_commit, on_full)
         # SQLite has one writer: one commit for both ways costs one sync instead of two.
-        outgoing = incoming if database.single_writer else Writer(database, on_commit)
+        outgoing = incoming if database.single_writer else Writer(database, on_commit, on_full)
         self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
         # In one commit what is given back comes before what is claimed: it keeps its place.
-        self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(self._settle)
+        self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(
+            self._settle, is_vital=True
+        )
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
         self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(
             self._claim, told=self._claimed

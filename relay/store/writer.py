@@ -10,10 +10,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from relay import maillog
-from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, StoreUnavailable
+from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, StoreFull, StoreUnavailable
 from relay.store.database import Database, Script
 
 Item = TypeVar("Item")
@@ -37,6 +38,7 @@ class Channel(Generic[Item, Result]):
     """A queue of items of one kind, with the script that writes many of them at once.
 
     `told` is called with each item and its answer, whether or not somebody still waits for it.
+    What is vital may use the last room of a disk.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Channel(Generic[Item, Result]):
         told: "Told[Item, Result] | None",
         most: int,
         most_bytes: int,
+        is_vital: bool,
     ) -> None:
+        self.is_vital = is_vital
         self._writer = writer
         self.merge = merge
         self._told = told
@@ -98,11 +102,21 @@ class Channel(Generic[Item, Result]):
 Batch = list[tuple[Channel[Any, Any], list[Waiting[Any, Any]]]]
 
 
+def answer_all(batch: Batch, error: RelayError) -> None:
+    for channel, taken in batch:
+        for waiting in taken:
+            channel.answer(waiting, error)
+
+
 class Writer:
     """One task that commits what its channels hold, again and again."""
 
-    def __init__(self, database: Database, on_commit: OnCommit) -> None:
+    def __init__(
+        self, database: Database, on_commit: OnCommit, on_full: Callable[[], None]
+    ) -> None:
+        """`on_full` is called when a write finds no room, and may make some."""
         self._database = database
+        self._on_full = on_full
         self._on_commit = on_commit
         self._channels: list[Channel[Any, Any]] = []
         self._wakened = asyncio.Event()
@@ -116,8 +130,9 @@ class Writer:
         told: Told[Item, Result] | None = None,
         most: int = 500,
         most_bytes: int = 32 << 20,
+        is_vital: bool = False,
     ) -> Channel[Item, Result]:
-        channel = Channel(self, merge, told, most, most_bytes)
+        channel = Channel(self, merge, told, most, most_bytes, is_vital)
         self._channels.append(channel)
         return channel
 
@@ -151,10 +166,12 @@ class Writer:
         except (DataRejected, Fenced):
             await self._commit_singly(batch)
             return
+        except StoreFull as error:
+            self._on_full()
+            await self._commit_vital(batch, error)
+            return
         except RelayError as error:
-            for channel, taken in batch:
-                for waiting in taken:
-                    channel.answer(waiting, error)
+            answer_all(batch, error)
             return
         except Exception as error:  # noqa: BLE001 - a script with a fault must not stop all the others for ever
             maillog.unexpected("commit", error)
@@ -164,6 +181,21 @@ class Writer:
             for waiting, answer in zip(taken, answers, strict=True):
                 channel.answer(waiting, answer)
         self._on_commit(time.perf_counter() - started, sum(len(taken) for _, taken in batch))
+
+    async def _commit_vital(self, batch: Batch, error: StoreFull) -> None:
+        """Write what must not wait; it may fit where all together did not."""
+        answer_all([(c, taken) for c, taken in batch if not c.is_vital], error)
+        for channel, taken in [(c, taken) for c, taken in batch if c.is_vital]:
+            items = [waiting.item for waiting in taken]
+            try:
+                answers = await self._database.write(partial(channel.merge, items))
+            except (DataRejected, Fenced):
+                await self._commit_singly([(channel, taken)])
+            except RelayError as still:
+                answer_all([(channel, taken)], still)
+            else:
+                for waiting, answer in zip(taken, answers, strict=True):
+                    channel.answer(waiting, answer)
 
     async def _commit_singly(self, batch: Batch) -> None:
         for channel, taken in batch:

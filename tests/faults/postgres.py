@@ -6,13 +6,15 @@ import asyncio
 import random
 import signal
 import time
+from collections.abc import Sequence
+from typing import Any
 
 import asyncpg
 
-from tests.faults.actions import Action, kill, sequence, start, together, wait
+from tests.faults.actions import Action, kill, sequence, start, wait
 from tests.faults.house import House
 from tests.faults.invariants import Violation
-from tests.faults.probing import noticed, refuses_for_now
+from tests.faults.probing import nothing_in_doubt, noticed, refuses_for_now
 from tests.faults.run import Run
 
 # What a program ends with that a supervisor is to start again (EX_UNAVAILABLE).
@@ -22,6 +24,12 @@ FEW_CONNECTIONS = 30
 END_OTHERS = """
 SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+
+CROWD = "crowd"
+END_NODES = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name <> $1
 """
 
 
@@ -72,24 +80,29 @@ def few_connections() -> Action:
 
 
 def crowd(hold_s: float) -> Action:
-    """Take every connection that is left, and those that the nodes lose, for a while."""
+    """Take every connection that there is, those of the nodes too, for a while."""
 
     async def apply(house: House, _chance: random.Random) -> None:
         others: list[asyncpg.Connection] = []
-        until_at = time.monotonic() + hold_s
+        ends_at = time.monotonic() + hold_s
         try:
-            others.append(await asyncpg.connect(house.url))
-            await others[0].execute(END_OTHERS)
-            while time.monotonic() < until_at:
-                try:
-                    others.append(await asyncpg.connect(house.url))
-                except (asyncpg.PostgresError, OSError):
-                    await asyncio.sleep(0.05)
+            while time.monotonic() < ends_at:
+                await _take_all(house, others)
+                await others[0].execute(END_NODES, CROWD)
         finally:
             for other in others:
                 other.terminate()
 
     return Action(f"connections taken for {hold_s:g} s", apply)
+
+
+async def _take_all(house: House, others: list[asyncpg.Connection]) -> None:
+    named = {"application_name": CROWD}
+    try:
+        while True:
+            others.append(await asyncpg.connect(house.url, server_settings=named))
+    except (asyncpg.PostgresError, OSError):
+        await asyncio.sleep(0.02)
 
 
 def read_only() -> Action:
@@ -120,14 +133,24 @@ def lock(hold_s: float, *tables: str) -> Action:
     async def apply(house: House, _chance: random.Random) -> None:
         connection = await asyncpg.connect(house.url)
         try:
-            async with connection.transaction():
-                for table in tables:
-                    await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
-                await asyncio.sleep(hold_s)
+            await _lock(connection, tables)
+            await asyncio.sleep(hold_s)
         finally:
             connection.terminate()
 
     return Action(f"locked for {hold_s:g} s", apply)
+
+
+async def _lock(connection: asyncpg.Connection, tables: Sequence[str]) -> None:
+    while True:
+        await connection.execute("BEGIN")
+        try:
+            for table in tables:
+                await connection.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        except asyncpg.DeadlockDetectedError:
+            await connection.execute("ROLLBACK")
+        else:
+            return
 
 
 def freeze(hold_s: float) -> Action:
@@ -166,36 +189,94 @@ async def _said(house: House, *statements: str) -> None:
         connection.terminate()
 
 
-
 # A node's own patience with a statement, so that its clients hear of the trouble in time.
-IMPATIENT = {"PILLARBOX_DATABASE_COMMAND_TIMEOUT_S": "3"}
-OURS = {"stores": ("postgres",), "owns_postgres": True}
-EVERY_TABLE = ("messages", "recipients", "nodes")
+IMPATIENT = {"PILLARBOX_DATABASE_COMMAND_TIMEOUT_S": "2"}
+NOT_NOW = refuses_for_now({451}, {503})
+
+
+def run(name: str, action: Action, rounds: int, short: int = 0, **more: Any) -> Run:
+    """Describe a run on a server of its own."""
+    return Run(name, action, rounds, short, stores=("postgres",), owns_postgres=True, **more)
+
 
 RUNS = (
-    Run(
+    run(
         "PostgreSQL restarts, fast",
         sequence(wait(0.5, 1.5), noticed(restart("fast"), unready=False)),
-        rounds=20,
+        rounds=30,
         short=2,
-        stores=("postgres",),
-        owns_postgres=True,
     ),
-    Run(
+    run(
         "PostgreSQL restarts, immediate",
-        sequence(wait(0.5, 1.5), restart("immediate")),
-        rounds=20,
+        sequence(wait(0.5, 1.5), noticed(restart("immediate"), unready=False)),
+        rounds=30,
         short=2,
-        stores=("postgres",),
-        owns_postgres=True,
     ),
-    Run(
+    run(
+        "PostgreSQL ends all sessions",
+        sequence(wait(0.2, 0.6), end_sessions()),
+        rounds=100,
+        short=5,
+    ),
+    run(
         "PostgreSQL is down",
-        sequence(wait(0.5), shut(), noticed(wait(5)), launch()),
+        sequence(wait(0.5), shut(), noticed(wait(6)), launch()),
         rounds=5,
         short=1,
-        stores=("postgres",),
-        owns_postgres=True,
-        checks=(refuses_for_now({451}, {503}),),
+        checks=(NOT_NOW, nothing_in_doubt),
+    ),
+    run(
+        "PostgreSQL has no connection left",
+        noticed(crowd(8)),
+        rounds=5,
+        short=1,
+        begin=few_connections(),
+        checks=(NOT_NOW, nothing_in_doubt),
+    ),
+    run(
+        "PostgreSQL only reads",
+        sequence(wait(0.5), read_only(), noticed(wait(5)), writable()),
+        rounds=5,
+        short=1,
+        checks=(NOT_NOW, nothing_in_doubt),
+    ),
+    run(
+        "PostgreSQL waits for a lock",
+        sequence(wait(0.5), noticed(lock(10, "messages", "recipients", "instance"))),
+        rounds=3,
+        short=1,
+        settings=IMPATIENT,
+        checks=(NOT_NOW, nothing_in_doubt),
+    ),
+    run(
+        "PostgreSQL waits for a lock, patiently",
+        sequence(wait(0.5), noticed(lock(30, "messages", "recipients", "instance"))),
+        rounds=2,
+        checks=(nothing_in_doubt,),
+    ),
+    run(
+        "PostgreSQL is frozen",
+        sequence(wait(0.5), noticed(freeze(12))),
+        rounds=3,
+        short=1,
+        settings=IMPATIENT,
+        checks=(NOT_NOW,),
+    ),
+    run(
+        "PostgreSQL is frozen for a minute",
+        sequence(wait(0.5), noticed(freeze(60))),
+        rounds=1,
+    ),
+    run(
+        "a node starts without PostgreSQL",
+        sequence(kill(), shut(), start_in_vain(), launch(), start(), wait(0.5)),
+        rounds=5,
+        short=1,
+    ),
+    run(
+        "a node starts on a PostgreSQL that only reads",
+        sequence(kill(), read_only(), start_in_vain(), writable(), start(), wait(0.5)),
+        rounds=5,
+        short=1,
     ),
 )

@@ -10,6 +10,7 @@ from tests.faults.actions import Action
 from tests.faults.house import House
 from tests.faults.invariants import Bounds, Times, Violation, violations
 from tests.faults.ledgers import Books, Overheard, Reply
+from tests.faults.tmpfs import SmallDisk
 from tests.faults.traffic import Pace, Traffic
 from tests.faults.view import is_drained, look
 from tests.waiting import until
@@ -39,6 +40,7 @@ class Run:
     pace: Pace = field(default_factory=Pace)
     bounds: Bounds = field(default_factory=Bounds)
     checks: tuple[Check, ...] = ()
+    disk: SmallDisk | None = None
     begin: Action | None = None
     end: Action | None = None
 
@@ -84,7 +86,12 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
     chance = random.Random(f"{run.name} {place.store} {place.seed}")
     postgres = None if run.owns_postgres else place.postgres
     async with House(
-        place.folder, place.store, nodes=run.nodes, postgres=postgres, settings=run.settings
+        place.folder,
+        place.store,
+        nodes=run.nodes,
+        postgres=postgres,
+        settings=run.settings,
+        disk=run.disk,
     ) as house:
         if run.begin:
             await run.begin.apply(house, chance)
