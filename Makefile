@@ -14,6 +14,7 @@ docs:
 	mkdocs build --strict
 
 faults:
+	PILLARBOX_FAULTS=all python -m pytest tests/faults
 	python -m tests.faults
 
 bench:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -79,12 +80,23 @@ async def play_all(runs: Sequence[Run], given: argparse.Namespace, postgres: str
                 rounds = max(1, round(run.rounds * given.rounds_factor))
                 with tempfile.TemporaryDirectory(prefix="pillarbox-faults-") as folder:
                     place = Place(store, Path(folder), given.seed, postgres)
-                    result = await play(run, rounds, place)
-                print(line(result), flush=True)
-                for violation in result.violations:
-                    print(f"  {violation}", file=sys.stderr)
-                holds = holds and result.holds
+                    holds = await play_one(run, rounds, place) and holds
     return holds
+
+
+async def play_one(run: Run, rounds: int, place: Place) -> bool:
+    """Play a run and print its line, whatever comes of it."""
+    try:
+        result = await play(run, rounds, place)
+    except Exception as error:  # noqa: BLE001 - the other runs are to be played all the same
+        blanks = [""] * (len(HEAD) - 4)
+        print(row(run.name, place.store, rounds, *blanks, "**did not end**"), flush=True)
+        traceback.print_exception(error)
+        return False
+    print(line(result), flush=True)
+    for violation in result.violations:
+        print(f"  {violation}", file=sys.stderr)
+    return result.holds
 
 
 def main() -> int:

@@ -93,7 +93,7 @@ POINTS: dict[str, Point] = {
     "key check written, before commit": AtStatement(instance.RENEW),
     **{
         f"migration past {each.version}": InMigration(each.version)
-        for each in migrate.migrations("sqlite")[:-1]
+        for each in migrate.migrations("postgres")[:-1]
     },
 }
 

@@ -62,7 +62,7 @@ class Sink:
         """Enter what has come, and forget it."""
         mails, self.upstream.received[:] = self.upstream.received[:], []
         self.upstream.commands.clear()
-        self.upstream.cut[:-100] = []
+        self.upstream.cut[:-1000] = []
         for mail in mails:
             self.ledger.enter(mail.content, mail.recipients, mail.at)
 

@@ -1,7 +1,7 @@
 """One run: traffic on, the fault in rounds, traffic off, everything drained, the books compared."""
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -13,6 +13,7 @@ from tests.faults.ledgers import Books, Overheard, Reply
 from tests.faults.tmpfs import SmallDisk
 from tests.faults.traffic import Pace, Traffic
 from tests.faults.view import is_drained, look
+from tests.process import RUN
 from tests.waiting import until
 
 # What else must hold of a run, or must have happened for it to have tried anything.
@@ -25,8 +26,9 @@ PATIENCE = 2.0
 class Run:
     """A line of the table. `rounds` are those of the long run, `short` those of CI (0: not there).
 
-    `owns_postgres` is for what is done to the PostgreSQL itself; `begin` is done before the
-    traffic, `end` after it and before the drain (the fault is over then at the latest).
+    `owns_postgres` is for what is done to the PostgreSQL itself; `serve` is what the nodes run.
+    `begin` is done before the traffic, `end` after it and before the drain: the fault is over then
+    at the latest.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Run:
     pace: Pace = field(default_factory=Pace)
     bounds: Bounds = field(default_factory=Bounds)
     checks: tuple[Check, ...] = ()
+    serve: Sequence[str] = RUN
     disk: SmallDisk | None = None
     begin: Action | None = None
     end: Action | None = None
@@ -85,14 +88,16 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
     """Play a run on one store. Raises what the harness itself cannot do."""
     chance = random.Random(f"{run.name} {place.store} {place.seed}")
     postgres = None if run.owns_postgres else place.postgres
-    async with House(
+    house = House(
         place.folder,
         place.store,
         nodes=run.nodes,
         postgres=postgres,
         settings=run.settings,
+        run=run.serve,
         disk=run.disk,
-    ) as house:
+    )
+    async with house:
         if run.begin:
             await run.begin.apply(house, chance)
         async with Traffic(house, run.pace) as traffic:

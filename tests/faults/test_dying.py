@@ -17,7 +17,8 @@ from tests.faults.dying import command
 from tests.faults.house import House
 from tests.faults.invariants import Bounds, Times, violations
 from tests.faults.ledgers import FIELD, Books, Reply, new_token
-from tests.faults.run import STORES, read_books
+from tests.faults.run import read_books
+from tests.faults.selection import on_stores, stores
 from tests.faults.traffic import Client, Traffic, message
 from tests.faults.view import is_drained
 from tests.waiting import until
@@ -54,8 +55,7 @@ UNANSWERED = ("stored, before commit", "committed, before the reply")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("point", FATES)
+@pytest.mark.parametrize(("point", "store"), on_stores(*FATES))
 async def test_a_death_leaves_what_the_point_says(
     point: str, store: str, tmp_path: Path, postgres_server: str
 ) -> None:
@@ -92,7 +92,7 @@ async def settled(house: House, traffic: Traffic, copies: int) -> Books:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("store", stores(1))
 async def test_a_call_that_is_repeated_with_its_key_stores_one_mail(
     store: str, tmp_path: Path, postgres_server: str
 ) -> None:
@@ -100,7 +100,7 @@ async def test_a_call_that_is_repeated_with_its_key_stores_one_mail(
     point = "committed, before the reply"
     async with House(tmp_path, store, postgres=postgres_server, run=command(point)) as house:
         token = new_token()
-        call = {"messages": [message(token, "acme", "hi\r\n")]}
+        call = {"messages": [message(token, house.tenants["acme"])]}
         key = {"Idempotency-Key": token}
         async with house.as_tenant("acme", 0) as client:
             with pytest.raises(httpx.TransportError):
@@ -114,8 +114,9 @@ async def test_a_call_that_is_repeated_with_its_key_stores_one_mail(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("store", STORES)
-@pytest.mark.parametrize("name", ["X-Pillarbox-Idempotency-Key", "X-Pillarbox-Id"])
+@pytest.mark.parametrize(
+    ("name", "store"), on_stores("X-Pillarbox-Idempotency-Key", "X-Pillarbox-Id")
+)
 async def test_a_mail_that_is_given_again_by_smtp_is_stored_once(
     name: str, store: str, tmp_path: Path, postgres_server: str
 ) -> None:

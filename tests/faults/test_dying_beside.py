@@ -18,13 +18,14 @@ from tests.fakes.file_server import FileServer, Reply
 from tests.fakes.imap import FakeImap
 from tests.faults.actions import died, doomed
 from tests.faults.house import House
-from tests.faults.ledgers import new_token
-from tests.faults.run import STORES
+from tests.faults.ledgers import new_token, sha
+from tests.faults.selection import on_stores, stores
 from tests.faults.traffic import message
 from tests.faults.view import is_drained
 from tests.process import KEY
 from tests.waiting import until
 
+PDF = b"%PDF-1.7 whole"
 OF_ACME = {"tenant_id": "acme"}
 NEW_KEY = base64.b64encode(b"another key of the tests, 32 b..").decode()
 SOON = {
@@ -33,7 +34,7 @@ SOON = {
     "PILLARBOX_ATTACHMENTS_TIMEOUT_S": "5",
 }
 
-pytestmark = [pytest.mark.slow, pytest.mark.parametrize("store", STORES)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def house(store: str, tmp_path: Path, postgres_server: str) -> House:
 async def add(house: House, **more: object) -> str:
     """Give a mail; return its token. A node may die of it before it answers."""
     token = new_token()
-    call = {"messages": [{**message(token, "acme", "hi\r\n"), **more}]}
+    call = {"messages": [{**message(token, house.tenants["acme"]), **more}]}
     async with house.as_tenant("acme", 0) as client:
         with suppress(httpx.TransportError):
             answer = await client.post("/commands/add-messages", json=call)
@@ -71,13 +72,13 @@ async def has(house: House, path: str, is_so: Callable[[Any], bool]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("point", "calls"),
-    [
+    ("point", "calls", "store"),
+    on_stores(
         ("before a callback", 1),
         ("callback answered", 2),
         ("callback recorded, before commit", 2),
         ("callback recorded", 1),
-    ],
+    ),
 )
 async def test_a_report_is_told_again_by_its_name_unless_it_is_recorded(
     house: House, point: str, calls: int
@@ -98,12 +99,12 @@ async def test_a_report_is_told_again_by_its_name_unless_it_is_recorded(
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
+    ("point", "store"),
+    on_stores(
         "bounce written, before commit",
         "bounce written",
         "bounce marked, before that is noted",
-    ],
+    ),
 )
 async def test_a_bounce_acts_once_and_its_mail_is_marked(house: House, point: str) -> None:
     async with FakeImap() as imap, house:
@@ -133,18 +134,18 @@ async def bounces(house: House) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("point", "fetches"),
-    [
+    ("point", "fetches", "store"),
+    on_stores(
         ("file fetched", 2),
         ("files put in", 2),
         ("mail completed, before commit", 2),
         ("mail completed", 1),
-    ],
+    ),
 )
 async def test_a_mail_with_a_file_is_sent_once_and_whole(
     house: House, point: str, fetches: int
 ) -> None:
-    async with FileServer(lambda _ask: Reply(b"%PDF-1.7 whole")) as files, house:
+    async with FileServer(lambda _ask: Reply(PDF)) as files, house:
         serve = house.nodes[0]
         await doomed(serve, point)
         file = {"filename": "a.pdf", "storage_path": f"{files.url}/a.pdf"}
@@ -153,10 +154,12 @@ async def test_a_mail_with_a_file_is_sent_once_and_whole(
         await serve.start()
         await all_is_sent(house, 1)
         shown = (await serve.client.get(f"/messages/{token}", params=OF_ACME)).json()
-        assert [file["state"] for file in shown["attachments"]] == ["inserted"]
+        [kept] = shown["attachments"]
+        assert (kept["status"], kept["sha256"]) == ("inserted", sha(PDF))
         assert len(files.asks) == fetches
 
 
+@pytest.mark.parametrize("store", stores(1))
 async def test_a_call_is_answered_though_its_line_in_the_log_is_lost(house: House) -> None:
     point = "command logged, before commit"
     async with house:
@@ -167,6 +170,7 @@ async def test_a_call_is_answered_though_its_line_in_the_log_is_lost(house: Hous
         await all_is_sent(house, 1)
 
 
+@pytest.mark.parametrize("store", stores())
 async def test_messages_are_forgotten_whole_or_not_at_all(house: House) -> None:
     point = "messages forgotten, before commit"
     async with house:
@@ -193,12 +197,12 @@ async def cleanup(client: httpx.AsyncClient) -> int | None:
 
 
 @pytest.mark.parametrize(
-    "point",
-    [
+    ("point", "store"),
+    on_stores(
         "account sealed anew, before commit",
         "accounts sealed anew",
         "key check written, before commit",
-    ],
+    ),
 )
 async def test_every_secret_opens_however_a_change_of_keys_ends(house: House, point: str) -> None:
     async with house:

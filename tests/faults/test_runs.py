@@ -12,6 +12,11 @@ from tests.faults.tmpfs import why_not
 SHORT = [(run, store) for run in RUNS if run.short for store in run.stores]
 
 
+def test_every_run_has_a_name_of_its_own_and_is_shorter_every_day() -> None:
+    assert len({run.name for run in RUNS}) == len(RUNS)
+    assert all(run.short <= run.rounds for run in RUNS)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(

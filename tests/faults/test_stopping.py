@@ -12,12 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.fakes.upstream import FakeUpstream
 from tests.faults.house import House
 from tests.faults.ledgers import FIELD, Face, begun, new_token
 from tests.faults.run import read_books
 from tests.faults.test_dying import settled
 from tests.faults.traffic import Client, Traffic
 from tests.scenarios.raw_client import Raw, client
+from tests.waiting import until
 
 # A node that is told to stop, and has nothing to do, is gone by then.
 AT_ONCE_S = 5.0
@@ -40,6 +42,15 @@ async def reach_data(raw: Raw, house: House, token: str) -> None:
     await raw.say("MAIL FROM:<app@acme.test>")
     await raw.say(f"RCPT TO:<{token}@sink.test>")
     assert (await raw.say("DATA")).startswith("354")
+
+
+async def under_way(upstream: FakeUpstream) -> None:
+    """Wait until the upstream has read a mail, and owes its reply."""
+
+    async def has_read() -> bool:
+        return bool(upstream.cut)
+
+    await until(has_read)
 
 
 async def test_a_mail_whose_content_is_half_there_is_taken_to_its_end(house: House) -> None:
@@ -68,7 +79,7 @@ async def test_a_mail_that_is_under_way_to_its_upstream_arrives_once(house: Hous
     upstream.delays["DOT"] = 1.0
     traffic = Traffic(house)
     await Client(traffic, 0, house.tenants["acme"]).by_fresh_smtp()
-    await upstream.wait_for_command("DATA")
+    await under_way(upstream)
     assert await house.nodes[0].terminate() == 0
     house.collect()
     assert len(house.got) == 1
@@ -92,7 +103,7 @@ async def test_a_second_signal_ends_it_at_once_and_loses_nothing(house: House) -
     upstream.delays["DOT"] = 60.0
     traffic = Traffic(house)
     await Client(traffic, 0, house.tenants["acme"]).by_fresh_smtp()
-    await upstream.wait_for_command("DATA")
+    await under_way(upstream)
     assert node.process
     node.process.send_signal(signal.SIGTERM)
     while not node.events("stopping"):

@@ -1,9 +1,10 @@
 """Steady traffic whatever happens to the nodes: by SMTP on connections that are kept and on fresh
-ones, by REST, for each tenant on each node; and a probe that looks how each node fares.
+ones, by REST once and by REST until there is an answer, for each tenant on each node; and a probe
+that looks how each node fares.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +83,7 @@ class Traffic:
                 self._start(self._again(client.by_kept_smtp))
                 self._start(self._again(client.by_fresh_smtp))
                 self._start(self._again(client.by_rest))
+                self._start(self._again(client.by_insistent_rest))
 
     def _start(self, work: Awaitable[None]) -> None:
         self._tasks.append(asyncio.ensure_future(work))
@@ -140,7 +142,8 @@ class Client:
 
     async def _mail(self, smtp: aiosmtplib.SMTP) -> None:
         token = new_token()
-        content = f"{FIELD}: {token}\r\nSubject: x\r\n\r\n{self._body()}".encode()
+        head = f"{FIELD}: {token}\r\nSubject: {self._tenancy.canary}\r\n"
+        content = f"{head}\r\n{self._body()}".encode()
         try:
             await smtp.mail(f"app@{self._tenancy.id}.test")
             await smtp.rcpt(f"{token}@sink.test")
@@ -164,24 +167,56 @@ class Client:
 
     async def _post(self, client: httpx.AsyncClient) -> None:
         token, body = new_token(), self._body()
-        given = begun(token, self._tenancy.id, Face.REST, body.encode(), self._number)
-        self._ledger.begin(given)
+        self._begin(token, body)
         try:
-            answer = await client.post(
-                "/commands/add-messages",
-                json={"messages": [message(token, self._tenancy.id, body)]},
-                timeout=CLIENT_TIMEOUT_S,
-            )
+            answer = await self._call(client, token, body)
         except httpx.ConnectError:
             self._ledger.withdraw(token)
             raise
-        self._traffic.overheard.append(Overheard("add-messages", self._tenancy.id, answer.text))
-        if answer.status_code != 200:
-            self._refused(answer.status_code, answer.text, token, Face.REST)
-        elif answer.json()["rejected"]:
-            self._refused(422, answer.text, token, Face.REST)
+        if code := refusal_code(answer):
+            self._refused(code, answer.text, token, Face.REST)
         else:
             self._ledger.accepted(token, 200)
+
+    async def by_insistent_rest(self) -> None:
+        """Repeat each call by its key until it is answered: it is stored once all the same."""
+        async with self._traffic.house.as_tenant(self._tenancy.id, self._number) as client:
+            while not self._traffic.is_closed:
+                token, body = new_token(), self._body()
+                self._begin(token, body)
+                while not (self._traffic.is_closed or await self._insist(client, token, body)):
+                    await asyncio.sleep(self._traffic.pace.pause_s)
+
+    async def _insist(self, client: httpx.AsyncClient, token: str, body: str) -> bool:
+        try:
+            answer = await self._call(client, token, body, {"Idempotency-Key": token})
+        except httpx.TransportError:
+            return False
+        if code := refusal_code(answer):
+            self._refused(code, answer.text, None, Face.REST)
+            return False
+        self._ledger.accepted(token, 200)
+        return True
+
+    def _begin(self, token: str, body: str) -> None:
+        given = begun(token, self._tenancy.id, Face.REST, body.encode(), self._number)
+        self._ledger.begin(given)
+
+    async def _call(
+        self,
+        client: httpx.AsyncClient,
+        token: str,
+        body: str,
+        headers: Mapping[str, str] | None = None,
+    ) -> httpx.Response:
+        answer = await client.post(
+            "/commands/add-messages",
+            json={"messages": [message(token, self._tenancy, body)]},
+            headers=headers,
+            timeout=CLIENT_TIMEOUT_S,
+        )
+        self._traffic.overheard.append(Overheard("add-messages", self._tenancy.id, answer.text))
+        return answer
 
     def _body(self) -> str:
         return f"{self._tenancy.canary}\r\n" + LINE * self._traffic.pace.lines
@@ -233,15 +268,24 @@ class Session:
         self._smtp.close()
 
 
-def message(token: str, tenant_id: str, body: str) -> dict[str, object]:
+def refusal_code(answer: httpx.Response) -> int:
+    """Return the code of a refusal, 0 where there is none; a mail that is rejected inside a call
+    counts as 422.
+    """
+    if answer.status_code != 200:
+        return answer.status_code
+    return 422 if answer.json()["rejected"] else 0
+
+
+def message(token: str, tenancy: Tenancy, body: str = "hi\r\n") -> dict[str, object]:
     """Return a mail as the API takes it."""
     return {
         "id": token,
-        "tenant_id": tenant_id,
+        "tenant_id": tenancy.id,
         "account_id": "main",
-        "from": f"app@{tenant_id}.test",
+        "from": f"app@{tenancy.id}.test",
         "to": f"{token}@sink.test",
-        "subject": "x",
+        "subject": tenancy.canary,
         "body": body,
         "headers": {FIELD: token},
     }

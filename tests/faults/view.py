@@ -36,7 +36,24 @@ async def look(house: House) -> View:
                     if copies[entry.token] > 1 or attempts > 1 or entry.status in FAILED:
                         entry = await _with_story(client, entry)
                     view.entries.append(entry)
+            view.overheard += await _trespassed(client, house, tenant_id)
+    view.overheard.append(await _measured(house))
     return view
+
+
+async def _trespassed(client: httpx.AsyncClient, house: House, tenant_id: str) -> list[Overheard]:
+    """Ask, as one tenant, for the mail of the others."""
+    texts = []
+    for other in house.tenants.keys() - {tenant_id}:
+        answer = await client.get("/messages", params={"tenant_id": other})
+        texts.append(Overheard(f"GET /messages of {other}", tenant_id, answer.text))
+    return texts
+
+
+async def _measured(house: House) -> Overheard:
+    """Read what anybody may read."""
+    answer = await house.nodes[house.living[0]].client.get("/metrics")
+    return Overheard("GET /metrics", None, answer.text)
 
 
 async def _pages(client: httpx.AsyncClient, tenant_id: str) -> AsyncIterator[httpx.Response]:
@@ -72,8 +89,11 @@ async def is_drained(house: House) -> bool:
     """Whether no tenant has mail that is not final."""
     for tenant_id in house.tenants:
         query = {"tenant_id": tenant_id, "active_only": "true", "limit": "1"}
-        async with house.as_tenant(tenant_id) as client:
-            answer = await client.get("/messages", params=query)
+        try:
+            async with house.as_tenant(tenant_id) as client:
+                answer = await client.get("/messages", params=query)
+        except httpx.TransportError:
+            return False
         if answer.status_code != 200 or answer.json()["messages"]:
             return False
     return True
