@@ -60,7 +60,9 @@ async def test_a_claim_whose_answer_was_lost_is_due_again(forgetful: Forgetful) 
     assert delivery.pk == accepted.pk
 
 
-async def test_mail_whose_commit_was_not_answered_is_found_again_and_due(forgetful: Forgetful) -> None:
+async def test_mail_whose_commit_was_not_answered_is_found_and_due(
+    forgetful: Forgetful,
+) -> None:
     spool, database = forgetful
     taker = RecordingTaker(takes=True)
     spool.serve(taker)
