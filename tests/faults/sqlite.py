@@ -39,5 +39,5 @@ RUNS = tuple(
         stores=("sqlite",),
         checks=(refuses_for_now({451}, {503}), nothing_in_doubt),
     )
-    for hold_s, rounds, short in ((8, 5, 1), (30, 2, 0))
+    for hold_s, rounds, short in ((5, 5, 1), (30, 2, 0))
 )
