@@ -23,9 +23,9 @@ from tests.conftest import PostgresServer, make_database, postgres_programs
 
 from .conftest import new_spool, put
 
-PATIENCE_S = 1.0
+PATIENCE_S = 3.0
 # What a busy machine may add.
-GRACE_S = 3.0
+GRACE_S = 2.0
 INSERT = "INSERT INTO instance (name, value) VALUES ($1, 'x')"
 
 
