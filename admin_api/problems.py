@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from relay.errors import (
+    CommitInDoubt,
     DataRejected,
     NotFound,
     Permanent,
@@ -74,6 +75,8 @@ def answer_to(error: RelayError) -> Answer | None:
 def trouble(error: Temporary) -> Answer:
     if isinstance(error, StoreFull):
         return again(507, "no space left for mail")
+    if isinstance(error, CommitInDoubt):
+        return again(503, "temporarily unavailable: perhaps taken, else try again later")
     if isinstance(error, QuotaExceeded):
         return again(429, "too much mail is waiting")
     if isinstance(error, ShuttingDown):

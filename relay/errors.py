@@ -4,6 +4,7 @@ RelayError
 ├── Temporary                 try again later: nothing is wrong with what was asked
 │   ├── StoreUnavailable      the database does not answer, is read-only, or its disk is full
 │   │   ├── StoreFull         no space left: 452 4.3.1 in SMTP, 507 in HTTP
+│   │   ├── CommitInDoubt     the answer to a commit was lost: what it wrote may be there
 │   │   └── Unwritable        the database works, and yet not for this one thing: others may pass
 │   ├── Fenced                this node lost its lease; its work belongs to another node
 │   ├── ShuttingDown          this node is stopping
@@ -45,6 +46,9 @@ class StoreUnavailable(Temporary): ...
 
 
 class StoreFull(StoreUnavailable): ...
+
+
+class CommitInDoubt(StoreUnavailable): ...
 
 
 class Unwritable(StoreUnavailable): ...

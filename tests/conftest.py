@@ -14,6 +14,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -52,15 +53,16 @@ class PostgresServer:
     """
 
     def __init__(self, programs: Path, on_disk: Path | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-", dir=on_disk))
-        self._data = self._folder / "data"
+        self.folder = Path(tempfile.mkdtemp(prefix="pillarbox-pg-", dir=on_disk))
+        self._data = self.folder / "data"
         self._programs = self._readable(programs)
         self._as_user: dict[str, Any] = {}
         if os.geteuid() == 0:
-            self._folder.chmod(0o755)
-            shutil.chown(self._folder, "nobody", "nogroup")
+            self.folder.chmod(0o755)
+            shutil.chown(self.folder, "nobody", "nogroup")
             self._as_user = {"user": "nobody", "group": "nogroup", "extra_groups": []}
         self.port = free_port()
+        self.max_connections = 200
         self._process: subprocess.Popen[bytes] | None = None
 
     def _readable(self, programs: Path) -> Path:
@@ -96,20 +98,42 @@ class PostgresServer:
             check=True,
             stdout=subprocess.DEVNULL,
             env=ENVIRONMENT,
-            cwd=self._folder,
+            cwd=self.folder,
             **self._as_user,
         )
-        self._launch()
+        self.launch()
 
     def restart(self, how: str) -> None:
         """Stop it as `pg_ctl stop -m` does, "fast" or "immediate", and start it again."""
+        self.shut(how)
+        self.launch()
+
+    def shut(self, how: str) -> None:
+        """Stop it, "fast" or "immediate"."""
         assert self._process
         self._process.send_signal(signal.SIGINT if how == "fast" else signal.SIGQUIT)
         self._process.wait(20)
-        self._launch()
 
-    def _launch(self) -> None:
-        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "max_connections=200"]
+    def send_all(self, number: signal.Signals) -> None:
+        """Signal the server and the processes that it has now, as of a machine that hangs."""
+        assert self._process
+        pid = self._process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        for one in (pid, *map(int, children)):
+            with suppress(ProcessLookupError):
+                os.kill(one, number)
+
+    def has_ended(self, timeout_s: float) -> bool:
+        """Whether it ends by itself in that time."""
+        assert self._process
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout_s)
+        return self._process.returncode is not None
+
+    def launch(self) -> None:
+        """Start it on the data that it has, until it answers."""
+        settings = ["listen_addresses=127.0.0.1", "unix_socket_directories="]
+        settings.append(f"max_connections={self.max_connections}")
         self._process = subprocess.Popen(
             [
                 str(self._programs / "postgres"),
@@ -119,7 +143,7 @@ class PostgresServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             env=ENVIRONMENT,
-            cwd=self._folder,
+            cwd=self.folder,
             **self._as_user,
         )
         self._wait()
@@ -141,7 +165,7 @@ class PostgresServer:
             # SIGINT is PostgreSQL's fast shutdown: it does not wait for clients.
             self._process.send_signal(signal.SIGINT)
             self._process.wait(60)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

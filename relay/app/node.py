@@ -43,6 +43,7 @@ from relay.dispatch.verify import Verifier
 from relay.dispatch.ways import Ways
 from relay.errors import RelayError
 from relay.formats import verp
+from relay.ingress import disk
 from relay.ingress.accept import Door
 from relay.ingress.auth import Authenticator, AuthSettings
 from relay.ingress.guesses import Guesses
@@ -84,6 +85,7 @@ class Node:
         self.socket_path = place.socket
         self.metrics = Metrics(genro=config.compat == "genro")
         self.stores = open_stores(database, keyring)
+        self._disk = disk_of(config, database)
         self.spool = Spool(
             database,
             node_id=place.node_id,
@@ -92,6 +94,7 @@ class Node:
             postmaster=postmaster(config),
             on_notice=self._on_notice,
             faults=fault_policy(config),
+            on_full=self._disk.filled,
         )
         self.door = self._build_door()
         self.orders = OrderStore(self.spool)
@@ -126,7 +129,7 @@ class Node:
             self.stores.directory,
             self.stores.attachments,
             self.metrics,
-            disk_of(self.config),
+            self._disk,
             door_settings(self.config),
         )
 
@@ -148,7 +151,7 @@ class Node:
     def _build_dispatch(self) -> None:
         policy = retry_policy(self.config)
         ways = Ways(self.stores.directory, time.monotonic)
-        settler = Settler(self.spool)
+        settler = Settler(self.spool, self._disk.has_room_for_results)
         results = Results(self.spool, settler, ways, policy, self.metrics)
         returns = ReturnPaths(
             self.database,
@@ -157,7 +160,12 @@ class Node:
             self._keyring.derived(verp.PURPOSE)[0],
         )
         deliverer = Deliverer(
-            self.spool, self._pool, returns, self._budget, self.config.upstream.max_recipients
+            self.spool,
+            self._pool,
+            returns,
+            self._budget,
+            self.config.upstream.max_recipients,
+            lambda: settler.is_clear,
         )
         self.dispatcher = Dispatcher(
             self.spool,
@@ -196,6 +204,7 @@ class Node:
             Errand(SWEEP_EVERY_S, sweeper.sweep),
             Errand(LOG_EVERY_S, self.stores.command_log.flush),
             Errand(min(PEC_EVERY_S, waits.timeout_s), waits.look),
+            Errand(disk.LOOK_EVERY_S, self._disk.tend),
             Errand(self.config.large_files.remove_every_s, self.large_files.remove_ended),
             Errand(LOOK_EVERY_S, partial(tell_of_late, self.spool, self.config.retry.lifetime_s)),
         ]
@@ -238,6 +247,7 @@ class Node:
     async def start(self) -> None:
         """Take up what was left, and send."""
         await self.stand_by()
+        await self._disk.tend()
         self.spool.serve(self.dispatcher)
         self.dispatcher.start()
         await self._keeper.start()

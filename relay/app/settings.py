@@ -13,15 +13,18 @@ from relay.dispatch.settings import DispatchSettings
 from relay.errors import ConfigError
 from relay.ingress.accept import DoorSettings
 from relay.ingress.backlog import Bounds
-from relay.ingress.disk import Disk
+from relay.ingress.disk import Disk, Spare
 from relay.ingress.smtp import Endpoint, SmtpSettings
 from relay.net.guard import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
+from relay.store.database import Database
 from relay.store.delays import Patience
 from relay.store.login_failures import Rules
 from relay.store.queue.aside import FaultPolicy
 from relay.store.queue.notify import Postmaster
+from relay.store.reserve import Reserve
+from relay.store.sqlite import SqliteDatabase
 
 
 def key_text(config: Config) -> str:
@@ -59,9 +62,17 @@ def guess_rules(config: Config) -> Rules:
     return Rules(first_wait_s, longest_wait_s, config.limits.max_auth_names_per_ip)
 
 
-def disk_of(config: Config) -> Disk:
-    path = config.database.sqlite_path
-    return Disk(path.parent if path else None, config.limits.min_free_disk_bytes, time.monotonic)
+def disk_of(config: Config, database: Database) -> Disk:
+    path, watermark = config.database.sqlite_path, config.limits.min_free_disk_bytes
+    if path is None or not isinstance(database, SqliteDatabase):
+        return Disk(None, watermark, time.monotonic)
+    reserve = Reserve(path.with_name(f"{path.name}.reserve"), config.database.reserve_bytes)
+    journal = path.with_name(f"{path.name}-wal")
+
+    async def spare() -> Spare:
+        return Spare(journal.stat().st_size, await database.spare_bytes())
+
+    return Disk(path.parent, watermark, time.monotonic, reserve, spare)
 
 
 def smtp_settings(config: Config) -> SmtpSettings:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from cachetools import TTLCache
 
+from relay import maillog
 from relay.attachments.intake import Received
 
 MEMORY = "memory"
@@ -121,7 +122,13 @@ class Cache:
         if key in self._files or received.size_bytes > self._settings.disk_bytes:
             return
         path = self._folder / str(next(self._numbers))
-        await asyncio.to_thread(_copy, received, path)
+        try:
+            await asyncio.to_thread(_copy, received, path)
+        except OSError as error:
+            # The mail has its file; only the next one has to fetch it again.
+            maillog.unexpected("cache", error)
+            self._files.gone.append(path)
+            return
         if key in self._files:  # another mail was faster
             self._files.gone.append(path)
         else:

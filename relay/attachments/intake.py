@@ -7,6 +7,7 @@ import asyncio
 import hashlib
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -72,7 +73,8 @@ class Intake:
         return Received(self.size_bytes, sha256, md5, self._file)
 
     def discard(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # What could not be written is not missed.
+            self._file.close()
 
     async def _flush(self) -> None:
         gathered, self._gathered = bytes(self._gathered), bytearray()
@@ -81,6 +83,8 @@ class Intake:
     def _write(self, block: bytes) -> None:
         try:
             self._file.write(block)
+            # A full disk is met here, and not by whoever reads it.
+            self._file.flush()
         except OSError as error:
             raise AttachmentUnavailable(NO_ROOM) from error
         self._sha256.update(block)

@@ -61,6 +61,8 @@ class Database(Section):
     """Connections a node keeps to PostgreSQL; SQLite has one."""
     command_timeout_s: Seconds = 15
     """Longest wait for one statement; after it the store counts as unavailable."""
+    reserve_bytes: Size = 33554432
+    """Kept beside SQLite's file, and given up for results when its disk is full; 0: nothing."""
 
     @property
     def sqlite_path(self) -> Path | None:

@@ -7,7 +7,7 @@ raised, and then no recipient was taken.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from relay import maillog
@@ -16,7 +16,14 @@ from relay.dispatch.pool import Pool, Upstream
 from relay.dispatch.reply import next_portion
 from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.session import BeforeData, Extensions, Offer
-from relay.errors import ContentRefused, Damaged, Fenced, RelayError, Temporary
+from relay.errors import (
+    ContentRefused,
+    Damaged,
+    Fenced,
+    RelayError,
+    StoreUnavailable,
+    Temporary,
+)
 from relay.formats.address import needs_smtputf8
 from relay.formats.headers import scan, without
 from relay.formats.recode import to_7bit
@@ -50,10 +57,13 @@ class Deliverer:
         returns: ReturnPaths,
         budget: Budget,
         max_recipients: int,
+        can_record: Callable[[], bool],
     ) -> None:
         """`budget` bounds the content that is read from the store; `max_recipients` is how many are
-        offered in one transaction.
+        offered in one transaction; nothing is begun unless `can_record` says that its result could
+        be written.
         """
+        self._can_record = can_record
         self._spool = spool
         self._pool = pool
         self._returns = returns
@@ -70,7 +80,7 @@ class Deliverer:
         Raises AccountFault, LimitReached, Fenced, StoreUnavailable, Damaged: then nobody was taken.
         Any other error is a fault of our own: InDoubt where somebody may have been taken.
         """
-        begin = Begin(self._spool, delivery, account)
+        begin = Begin(self._spool, delivery, account, self._can_record)
         try:
             return await self._attempt(delivery, account, begin)
         except RelayError:
@@ -167,7 +177,10 @@ class Deliverer:
 class Begin:
     """Say once that the upstream may have the mail from now on."""
 
-    def __init__(self, spool: Spool, delivery: Delivery, account: Account) -> None:
+    def __init__(
+        self, spool: Spool, delivery: Delivery, account: Account, can_record: Callable[[], bool]
+    ) -> None:
+        self._can_record = can_record
         self._spool = spool
         self._delivery = delivery
         self._account = account
@@ -179,6 +192,8 @@ class Begin:
         # that itself, before it sends what another node may have sent by now.
         if not self._spool.lease_is_fresh():
             await self._spool.renew()
+        if not self._can_record():
+            raise StoreUnavailable("what came of it could not be recorded")
         if not self._is_stored:
             free_at = await self._spool.begin(self._delivery, self._account)
             if free_at is not None:

@@ -1,13 +1,14 @@
 """Results that must not be lost: an upstream has the mail, so the store has to hear of it.
 
 A settlement that the store cannot take is kept and tried again until it can, or until this node has
-lost its lease. While one is kept nothing new is sent: sending what cannot be recorded makes
-duplicates. One that the store refuses for itself alone is written with what must be known of it
-only; if not even that is taken, it is tried some times more, and then its mail stays as begun until
-the node ends. Few such stop nobody.
+lost its lease. While one is kept, or there would be no room for more, nothing new is begun: sending
+what cannot be recorded makes duplicates. One that the store refuses for itself alone is written
+with what must be known of it only; if not even that is taken, it is tried some times more, and then
+its mail stays as begun until the node ends. Few such stop nobody.
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,8 +40,10 @@ class _Result:
 
 
 class Settler:
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, has_room: Callable[[], bool]) -> None:
+        """`has_room` tells whether a result of what is begun now can be written."""
         self._spool = spool
+        self._has_room = has_room
         self._open = 0
         self._odd = 0
         self._kept: list[_Result] = []
@@ -49,8 +52,8 @@ class Settler:
 
     @property
     def is_clear(self) -> bool:
-        """False while a result waits for the store to work again."""
-        return not self._kept and self._odd < MOST_ODD
+        """False while a result waits for the store to work again, or might have to."""
+        return not self._kept and self._odd < MOST_ODD and self._has_room()
 
     def settle(self, item: Settlement | Release) -> None:
         """Submit a result; it is in the next commit."""

@@ -202,6 +202,7 @@ class Door:
 
     async def _store(self, judged: "Judged", once: Once | None) -> Answers | Repeat:
         mails = judged.mails
+        self._disk.spend(sum(len(mail.content) for mail in mails))
         stored: Answers | Repeat = []
         if mails and once is None:
             stored = await self._spool.accept_all(mails)

@@ -73,7 +73,8 @@ class Database(Protocol):
     async def write(self, script: Write[T]) -> T:
         """Run one script as one transaction; it is synced to disk when this returns.
 
-        Raises DataRejected when the database refuses a value, StoreFull when the disk is full.
+        Raises DataRejected when the database refuses a value, StoreFull when the disk is full,
+        CommitInDoubt when it may have been written.
         """
         ...
 

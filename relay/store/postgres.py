@@ -2,8 +2,9 @@
 
 Promises: every connection is checked for `synchronous_commit`, `fsync` and `full_page_writes`
 before it is used; only SQLSTATE classes 22 and 23 are the caller's fault, everything else is
-temporary; the time is the database's, kept as an offset to this machine's monotonic clock, so a
-wall clock that is wrong or jumps changes nothing.
+temporary; no call takes longer than `timeout_s`, whatever the server does, and one whose COMMIT was
+not answered says so; the time is the database's, kept as an offset to this machine's monotonic
+clock, so a wall clock that is wrong or jumps changes nothing.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 import asyncpg
 
 from relay.errors import (
+    CommitInDoubt,
     ConfigError,
     DataRejected,
     RelayError,
@@ -45,7 +47,7 @@ MARKS = {
 
 # The server has trouble, or the connection: connection lost, read-only, conflict, resources, not in
 # a state for it, operator, system. Any other class is about the one statement.
-TROUBLE = frozenset({"08", "25", "40", "53", "55", "57", "58"})
+TROUBLE_CLASSES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 
 DURABILITY = """
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes',
@@ -83,6 +85,16 @@ async def execute(connection: Connection, step: Query | Each) -> Sequence[Row]:
     return ()
 
 
+# All that asyncpg raises, and what the network does.
+TROUBLE = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
+
 def translated(error: Exception) -> RelayError:
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith(("22", "23")):
@@ -91,9 +103,30 @@ def translated(error: Exception) -> RelayError:
         return Conflict("the database had to choose between two transactions")
     if state == "53100":
         return StoreFull("no space left for the database")
-    if state and state[:2] not in TROUBLE:
+    if state and state[:2] not in TROUBLE_CLASSES:
         return Unwritable(f"the database refused a statement: {type(error).__name__}")
     return StoreUnavailable(f"the database does not answer: {type(error).__name__}")
+
+
+def is_unanswered(error: BaseException | None) -> bool:
+    """Say whether a COMMIT that ended so may have been done all the same.
+
+    What the server says has its SQLSTATE; but it shuts down (57P), also while it waits for a
+    standby to confirm what is committed already, and class 08 is of a connection that broke.
+    """
+    state = getattr(error, "sqlstate", None)
+    return state is None or state.startswith(("57P", "08"))
+
+
+async def unless_cut(connection: Connection, use: Callable[[Connection], Awaitable[T]]) -> T:
+    """Use a connection; drop it where that is cancelled. asyncpg would wait until the server has
+    confirmed the cancellation, and a server that is frozen does not.
+    """
+    try:
+        return await use(connection)
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
 
 
 async def check_connection(connection: Connection) -> None:
@@ -141,14 +174,33 @@ class PostgresDatabase:
         return value
 
     async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
-        async def run(connection: Connection) -> list[Any]:
-            async with connection.transaction():
-                return [await drive(connection, script) for script in scripts]
-
         for _ in range(CONFLICT_TRIES - 1):
             with suppress(Conflict):
-                return await self._with_connection(run)
-        return await self._with_connection(run)
+                return await self._write_once(scripts)
+        return await self._write_once(scripts)
+
+    async def _write_once(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        is_committing = False
+
+        async def run(connection: Connection) -> list[Any]:
+            nonlocal is_committing
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                results = [await drive(connection, script) for script in scripts]
+            except Exception:
+                await transaction.rollback()
+                raise
+            is_committing = True
+            await transaction.commit()
+            return results
+
+        try:
+            return await self._with_connection(run)
+        except StoreUnavailable as error:
+            if is_committing and is_unanswered(error.__cause__):
+                raise CommitInDoubt("the answer to a commit was lost") from error
+            raise
 
     async def signal(self, topic: str, payload: str) -> None:
         # This node hears of it at once, and again when PostgreSQL tells everybody.
@@ -165,20 +217,14 @@ class PostgresDatabase:
         try:
             async with asyncio.timeout(5):
                 await self._pool.close()
-        except (TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+        except TROUBLE:
             self._pool.terminate()
 
     async def _with_connection(self, use: Callable[[Connection], Awaitable[T]]) -> T:
         try:
             async with asyncio.timeout(self._timeout_s), self._pool.acquire() as connection:
-                return await use(connection)
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-            OSError,
-            TimeoutError,
-        ) as error:
+                return await unless_cut(connection, use)
+        except TROUBLE as error:
             raise translated(error) from error
 
     async def _read_clock(self) -> None:
@@ -198,7 +244,7 @@ class PostgresDatabase:
         behind it.
         """
         while True:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*TROUBLE):
                 await self._listen_on(await asyncpg.connect(self._dsn, timeout=self._timeout_s))
             await asyncio.sleep(1)
 
@@ -243,6 +289,8 @@ async def open_postgres(
                     "application_name": "pillarbox",
                     # A node that froze inside a transaction must not keep its locks.
                     "idle_in_transaction_session_timeout": "15000",
+                    # A statement whose node has given up must not wait for its lock for ever.
+                    "statement_timeout": str(int(timeout_s * 1000)),
                 },
             )
     except (
@@ -250,7 +298,7 @@ async def open_postgres(
         asyncpg.InvalidCatalogNameError,
     ) as error:
         raise ConfigError(f"database.url: PostgreSQL refuses the connection: {error}") from error
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except TROUBLE as error:
         raise StoreUnavailable(f"PostgreSQL does not answer: {type(error).__name__}") from error
     except ValueError as error:
         raise ConfigError("database.url: this is no PostgreSQL URL") from error

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
 from relay import maillog
-from relay.errors import Fenced, Refused, RelayError, StoreUnavailable
+from relay.errors import CommitInDoubt, Fenced, Refused, RelayError, StoreUnavailable
 from relay.model import Account, Delivery, NewMail, OnUnknown
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
@@ -36,6 +36,7 @@ from relay.store.queue.settle import (
     seqs_needed,
     settle,
 )
+from relay.store.recall import recalled
 from relay.store.writer import Channel, OnCommit, Writer
 
 NO_FAULT_SETTINGS = FaultPolicy()
@@ -86,9 +87,11 @@ class Spool:
         postmaster: Postmaster | None = None,
         on_notice: Callable[[Notice], None] = lambda _notice: None,
         faults: FaultPolicy = NO_FAULT_SETTINGS,
+        on_full: Callable[[], None] = lambda: None,
     ) -> None:
-        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued.
-        `faults` says what becomes of mail that this relay fails at by itself.
+        """Without a `postmaster` no sender is notified. `on_notice` hears of what was queued,
+        `on_full` of a disk that is full. `faults` says what becomes of mail that this relay fails
+        at by itself.
 
         `now()` is the store's time (Unix seconds).
         """
@@ -107,15 +110,17 @@ class Spool:
         self._in_doubt: set[int] = set()
         self._taker: Taker[Any] | None = None
         self._lease_task: asyncio.Task[None] | None = None
-        incoming = Writer(database, on_commit)
+        incoming = Writer(database, on_commit, on_full)
         # SQLite has one writer: one commit for both ways costs one sync instead of two.
-        outgoing = incoming if database.single_writer else Writer(database, on_commit)
+        outgoing = incoming if database.single_writer else Writer(database, on_commit, on_full)
         self._writers = list({id(w): w for w in (incoming, outgoing)}.values())
         self._open_channels(incoming, outgoing)
 
     def _open_channels(self, incoming: Writer, outgoing: Writer) -> None:
         # In one commit what is given back comes before what is claimed: it keeps its place.
-        self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(self._settle)
+        self._settles: Channel[Settlement | Release, Notice | None] = outgoing.channel(
+            self._settle, is_vital=True
+        )
         self._begins: Channel[Begun, float | None] = outgoing.channel(self._begin)
         self._claims: Channel[ClaimRequest, list[Delivery]] = outgoing.channel(
             self._claim, told=self._claimed
@@ -249,7 +254,12 @@ class Spool:
         number = self.next_claim()
         arrivals = [self._arrival(mail, number) for mail in mails]
         size_bytes = sum(len(mail.content) for mail in mails)
-        return await self._accepts.submit(Group(arrivals, once), size_bytes)
+        try:
+            return await self._accepts.submit(Group(arrivals, once), size_bytes)
+        except CommitInDoubt:
+            if once is not None:  # Its client gives it again with the same key.
+                raise
+        return list(await recalled(self.database, mails))
 
     def _arrival(self, mail: NewMail, number: int) -> Arrival:
         if self._taker is None or mail.due_at is not None:

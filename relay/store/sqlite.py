@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from relay.errors import (
+    CommitInDoubt,
     DataRejected,
     RelayError,
     StoreFull,
@@ -49,7 +50,8 @@ PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
     "PRAGMA foreign_keys=ON",
-    "PRAGMA busy_timeout=5000",
+    # Every write and read behind it waits as long for somebody else's lock.
+    "PRAGMA busy_timeout=250",
     "PRAGMA wal_autocheckpoint=2000",
     "PRAGMA cache_size=-32000",
     "PRAGMA temp_store=MEMORY",
@@ -60,7 +62,7 @@ CHECKED_BYTES = 256 * 1024 * 1024
 # In the lock file, once there was something in the database.
 SEEN = b"seen\n"
 
-FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
+FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 PARAMETER = re.compile(r"\$(\d+)")
 
@@ -108,10 +110,28 @@ def drive(connection: sqlite3.Connection, script: Write[T]) -> T:
         return value
 
 
-def transaction(connection: sqlite3.Connection, scripts: Sequence[Write[Any]]) -> list[Any]:
+class Turn:
+    """What the loop and the thread know of each other's part in one transaction."""
+
+    def __init__(self) -> None:
+        self.is_given_up = False
+        self.is_committing = False
+
+    def check(self) -> None:
+        if self.is_given_up:
+            raise StoreUnavailable("nobody waits for this any more")
+
+
+def transaction(
+    connection: sqlite3.Connection, scripts: Sequence[Write[Any]], turn: Turn
+) -> list[Any]:
+    turn.check()
     connection.execute("BEGIN IMMEDIATE")
     try:
         results = [drive(connection, script) for script in scripts]
+        # In this order: who gave up before now may say that nothing was written.
+        turn.is_committing = True
+        turn.check()
         connection.execute("COMMIT")
     except BaseException:
         # After SQLITE_FULL SQLite has rolled back by itself.
@@ -133,6 +153,10 @@ def translated(error: Exception) -> RelayError:
     if isinstance(error, sqlite3.OperationalError | sqlite3.InternalError):
         return StoreUnavailable(f"the database does not answer: {error}")
     return DataRejected(f"the database refused a value: {error}")
+
+
+class TimedOut(StoreUnavailable):
+    """The thread goes on with what nobody waits for any more."""
 
 
 class SqliteDatabase:
@@ -164,7 +188,22 @@ class SqliteDatabase:
         return value
 
     async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
-        return await self._in_thread(transaction, scripts)
+        turn = Turn()
+        try:
+            return await self._in_thread(transaction, scripts, turn)
+        except TimedOut:
+            turn.is_given_up = True
+            if turn.is_committing:
+                raise CommitInDoubt("the answer to a commit did not come in time") from None
+            raise
+
+    async def spare_bytes(self) -> int:
+        """Return how much of its file it does not use: deleted mail leaves its pages to the
+        next.
+        """
+        pages = (await self.fetch("PRAGMA freelist_count"))[0][0]
+        size_bytes = (await self.fetch("PRAGMA page_size"))[0][0]
+        return int(pages * size_bytes)
 
     async def signal(self, topic: str, payload: str) -> None:
         for listener in self._listeners:
@@ -188,9 +227,7 @@ class SqliteDatabase:
                 result: T = await call
                 return result
         except TimeoutError:
-            raise StoreUnavailable(
-                f"the database did not answer in {self._timeout_s:g} s"
-            ) from None
+            raise TimedOut(f"the database did not answer in {self._timeout_s:g} s") from None
         except (sqlite3.Error, UnicodeEncodeError, OverflowError) as error:
             raise translated(error) from error
 
@@ -281,7 +318,10 @@ async def open_sqlite(
     cannot be opened.
     """
     check_place(path)
-    lock = locked(path)
+    try:
+        lock = locked(path)
+    except OSError as error:
+        raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         connection = await aiosqlite.connect(path, isolation_level=None, cached_statements=256)

@@ -10,12 +10,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from relay import maillog
-from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, Unwritable
+from relay.errors import DataRejected, Fenced, RelayError, ShuttingDown, StoreFull, Unwritable
 from relay.store.database import Database, Script
 
 Item = TypeVar("Item")
@@ -39,6 +40,7 @@ class Channel(Generic[Item, Result]):
     """A queue of items of one kind, with the script that writes many of them at once.
 
     `told` is called with each item and its answer, whether or not somebody still waits for it.
+    What is vital may use the last room of a disk.
     """
 
     def __init__(
@@ -48,7 +50,9 @@ class Channel(Generic[Item, Result]):
         told: "Told[Item, Result] | None",
         most: int,
         most_bytes: int,
+        is_vital: bool,
     ) -> None:
+        self.is_vital = is_vital
         self._writer = writer
         self.merge = merge
         self._told = told
@@ -100,11 +104,21 @@ class Channel(Generic[Item, Result]):
 Batch = list[tuple[Channel[Any, Any], list[Waiting[Any, Any]]]]
 
 
+def answer_all(batch: Batch, error: RelayError) -> None:
+    for channel, taken in batch:
+        for waiting in taken:
+            channel.answer(waiting, error)
+
+
 class Writer:
     """One task that commits what its channels hold, again and again."""
 
-    def __init__(self, database: Database, on_commit: OnCommit) -> None:
+    def __init__(
+        self, database: Database, on_commit: OnCommit, on_full: Callable[[], None]
+    ) -> None:
+        """`on_full` is called when a write finds no room, and may make some."""
         self._database = database
+        self._on_full = on_full
         self._on_commit = on_commit
         # Kept, for to ask for it costs a system call.
         self.loop = asyncio.get_running_loop()
@@ -120,8 +134,9 @@ class Writer:
         told: Told[Item, Result] | None = None,
         most: int = 500,
         most_bytes: int = 32 << 20,
+        is_vital: bool = False,
     ) -> Channel[Item, Result]:
-        channel = Channel(self, merge, told, most, most_bytes)
+        channel = Channel(self, merge, told, most, most_bytes, is_vital)
         self._channels.append(channel)
         return channel
 
@@ -152,6 +167,10 @@ class Writer:
         scripts = [lambda c=c, taken=taken: c.merge([w.item for w in taken]) for c, taken in batch]
         try:
             results = await self._database.write_all(scripts)
+        except StoreFull as error:
+            self._on_full()
+            await self._commit_vital(batch, error)
+            return
         except Exception as error:  # noqa: BLE001 - a script with a fault must not stop all the others for ever
             await self._part(batch, error)
             return
@@ -160,6 +179,19 @@ class Writer:
                 channel.answer(waiting, answer)
         self._on_commit(time.perf_counter() - started, sum(len(taken) for _, taken in batch))
 
+    async def _commit_vital(self, batch: Batch, error: StoreFull) -> None:
+        """Write what must not wait; it may fit where all together did not."""
+        answer_all([(c, taken) for c, taken in batch if not c.is_vital], error)
+        for channel, taken in [(c, taken) for c, taken in batch if c.is_vital]:
+            items = [waiting.item for waiting in taken]
+            try:
+                answers = await self._database.write(partial(channel.merge, items))
+            except Exception as still:  # noqa: BLE001 - as above
+                await self._part([(channel, taken)], still)
+            else:
+                for waiting, answer in zip(taken, answers, strict=True):
+                    channel.answer(waiting, answer)
+
     async def _part(self, batch: Batch, error: Exception) -> None:
         """Find the item for which a batch failed; the trouble of the database is everybody's."""
         parts = halves(batch)
@@ -167,10 +199,7 @@ class Writer:
             for part in parts:
                 await self._commit(part)
             return
-        answer = error if isinstance(error, RelayError) else unwritable(error)
-        for channel, taken in batch:
-            for waiting in taken:
-                channel.answer(waiting, answer)
+        answer_all(batch, error if isinstance(error, RelayError) else unwritable(error))
 
 
 def is_of_one(error: Exception) -> bool:

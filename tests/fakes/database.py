@@ -5,7 +5,7 @@ hears of it.
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from relay.errors import StoreUnavailable
+from relay.errors import CommitInDoubt, StoreUnavailable
 from relay.store.database import Database, OnSignal, Row, Value, Write
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ class ForgetfulDatabase:
         answers = await self._database.write_all(scripts)
         if self.answers_to_lose:
             self.answers_to_lose -= 1
-            raise StoreUnavailable("the connection broke at COMMIT")
+            raise CommitInDoubt("the connection broke at COMMIT")
         return answers
 
     async def signal(self, topic: str, payload: str) -> None:

@@ -199,9 +199,9 @@ def arm_sqlite(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: De
             meet()
         return rows
 
-    def watched_transaction(connection: sqlite3.Connection, scripts: Any) -> Any:
+    def watched_transaction(connection: sqlite3.Connection, scripts: Any, turn: sqlite.Turn) -> Any:
         found = begin()
-        results = transaction(connection, scripts)
+        results = transaction(connection, scripts, turn)
         if found[0]:
             death()
         return results

@@ -18,7 +18,9 @@ import httpx
 
 from tests.conftest import PostgresServer, drop_database, make_database, postgres_programs
 from tests.fakes.upstream import FakeUpstream
+from tests.faults.invariants import Violation
 from tests.faults.ledgers import ClientLedger, Got, SinkLedger
+from tests.faults.tmpfs import SmallDisk
 from tests.process import KEY, RUN, TOKEN, ServeProcess
 
 TENANTS = ("acme", "rival")
@@ -68,7 +70,7 @@ class Sink:
 class House:
     """`store` is "sqlite" or "postgres". `postgres` is a server's DSN; without it, the house starts
     a PostgreSQL of its own, which faults may then be done to (`server`). `run` is what the nodes
-    are at first, in place of a plain `serve`.
+    are at first, in place of a plain `serve`. `disk` is mounted where it says (`small`).
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class House:
         postgres: str | None = None,
         settings: Mapping[str, str] | None = None,
         run: Sequence[str] = RUN,
+        disk: SmallDisk | None = None,
     ) -> None:
         self.folder = folder
         self.store = store
@@ -93,10 +96,14 @@ class House:
         self.sinks = {t.id: Sink(t, self.canaries) for t in self.tenants.values()}
         self.nodes: list[ServeProcess] = []
         self.server: PostgresServer | None = None
+        self.small: Path | None = None
+        # What an action saw that should not be.
+        self.found: list[Violation] = []
         self.url = f"sqlite:{folder / 'store' / 'pillarbox.db'}"
         self._count = nodes
         self._postgres = postgres
         self._run = run
+        self._disk = disk
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "House":
@@ -117,6 +124,8 @@ class House:
 
     async def _open(self) -> None:
         (self.folder / "store").mkdir(parents=True, exist_ok=True)
+        if self._disk and (self.store == "sqlite" or self._disk.place != "store"):
+            self.small = self._stack.enter_context(self._disk.at(self.folder / self._disk.place))
         if self.store == "postgres":
             await self._open_postgres()
         for sink in self.sinks.values():
@@ -134,6 +143,9 @@ class House:
             programs = postgres_programs()
             assert programs
             self.server = PostgresServer(programs)
+            if self._disk and self._disk.place == "store":
+                self._stack.callback(self.server.folder.rmdir)
+                self.small = self._stack.enter_context(self._disk.at(self.server.folder))
             self._stack.push_async_callback(asyncio.to_thread, self.server.stop)
             await asyncio.to_thread(self.server.start)
             self.url = await make_database(self.server.dsn("postgres"))

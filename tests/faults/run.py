@@ -10,6 +10,7 @@ from tests.faults.actions import Action
 from tests.faults.house import House
 from tests.faults.invariants import Bounds, Times, Violation, violations
 from tests.faults.ledgers import Books, Overheard, Reply
+from tests.faults.tmpfs import SmallDisk
 from tests.faults.traffic import Pace, Traffic
 from tests.faults.view import is_drained, look
 from tests.process import RUN
@@ -42,6 +43,7 @@ class Run:
     bounds: Bounds = field(default_factory=Bounds)
     checks: tuple[Check, ...] = ()
     serve: Sequence[str] = RUN
+    disk: SmallDisk | None = None
     begin: Action | None = None
     end: Action | None = None
 
@@ -93,6 +95,7 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
         postgres=postgres,
         settings=run.settings,
         run=run.serve,
+        disk=run.disk,
     )
     async with house:
         if run.begin:
@@ -106,6 +109,7 @@ async def play(run: Run, rounds: int, place: Place) -> Result:
         drained_s = await _drained(house, run.bounds)
         books = await read_books(house, traffic)
         found = violations(books, run.bounds, Times(recovery_s, drained_s))
+        found += house.found
         for check in run.checks:
             found += await check(house, books)
         return _result(run, rounds, place.store, books, Times(recovery_s, drained_s), found)

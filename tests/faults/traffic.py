@@ -21,6 +21,7 @@ from tests.process import ServeProcess
 PROBE_EVERY_S = 0.1
 PROBE_TIMEOUT_S = 5.0
 CLIENT_TIMEOUT_S = 8.0
+PERHAPS = "perhaps taken"
 LINE = "The quick brown fox jumps over the lazy dog, and nobody minds.\r\n"
 
 
@@ -225,7 +226,9 @@ class Client:
     ) -> None:
         # aiosmtplib says -1 where there was no reply; then nobody was refused.
         if code > 0:
-            self._ledger.refused(Refusal(face, code, text, token))
+            # Where the relay says that it cannot know, its client cannot either.
+            known = None if PERHAPS in text else token
+            self._ledger.refused(Refusal(face, code, text, known))
             self._traffic.overheard.append(Overheard(f"{face} {code}", self._tenancy.id, text))
 
 

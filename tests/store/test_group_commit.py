@@ -29,7 +29,7 @@ async def test_an_item_that_cannot_be_written_fails_alone(
 ) -> None:
     await db.write(lambda: add(["double"]))
     commits: list[int] = []
-    writer = Writer(db, lambda _seconds, items: commits.append(items))
+    writer = Writer(db, lambda _seconds, items: commits.append(items), lambda: None)
     channels: list[Channel[str, str]] = [writer.channel(add), writer.channel(add)]
     good = [f"good{n:02}" for n in range(40)]
     futures = [channels[n % 2].submit(name) for n, name in enumerate(good)]

@@ -135,3 +135,12 @@ async def test_a_file_that_vanished_from_disk_is_a_miss(kept: Kept) -> None:
     for path in kept.folder.iterdir():
         path.unlink()
     assert await kept.find(BIG) is None
+
+
+async def test_a_file_that_cannot_be_written_is_not_kept_and_no_fault(kept: Kept) -> None:
+    kept.folder.rmdir()
+    await kept.keep(BIG)
+    assert await kept.find(BIG) is None
+    kept.folder.mkdir()
+    await kept.keep(BIG)
+    assert await kept.find(BIG) is not None

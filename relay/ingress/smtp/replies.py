@@ -7,7 +7,15 @@ cannot forge a line.
 
 import re
 
-from relay.errors import Permanent, QuotaExceeded, Refused, RelayError, ShuttingDown, StoreFull
+from relay.errors import (
+    CommitInDoubt,
+    Permanent,
+    QuotaExceeded,
+    Refused,
+    RelayError,
+    ShuttingDown,
+    StoreFull,
+)
 
 LONGEST_TEXT = 400  # RFC 5321 §4.5.3.1.5: a reply line has at most 512 octets.
 _UNPRINTABLE = re.compile(r"[^ -~]")
@@ -27,6 +35,8 @@ def reply_for(error: RelayError) -> str:
             return line(f"{error.code} {error.enhanced} {error}")
         case StoreFull():
             return "452 4.3.1 Insufficient system storage"
+        case CommitInDoubt():
+            return "451 4.3.0 Temporary trouble here: perhaps taken, else try again later"
         case QuotaExceeded():
             return "452 4.3.1 Too much mail of yours is waiting"
         case ShuttingDown():
