@@ -2,7 +2,7 @@
 transaction.
 
 Promises: before anything is offered, the store says durably that it is (`Spool.begin`), and the
-node's lease is fresh; every recipient gets an outcome; a fault of the account or a full limit is
+node still holds the mail; every recipient gets an outcome; a fault of the account or a full limit is
 raised, and then no recipient was taken.
 """
 
@@ -137,16 +137,14 @@ class Begin:
         self._is_done = False
 
     async def __call__(self) -> None:
-        # The fence guards the store, but no upstream asks for it: a node that was frozen must see
-        # that itself, before it sends what another node may have sent by now.
-        if not self._spool.lease_is_fresh():
-            await self._spool.renew()
-        if self._is_done:
-            return
-        free_at = await self._spool.begin(self._delivery, self._account)
-        if free_at is not None:
-            raise LimitReached(free_at)
-        self._is_done = True
+        if not self._is_done:
+            free_at = await self._spool.begin(self._delivery, self._account)
+            if free_at is not None:
+                raise LimitReached(free_at)
+            self._is_done = True
+        # The fence guards the store, but no upstream asks for it: a node that was frozen, be it in
+        # the line above, must see that itself before it sends what another may have sent by now.
+        await self._spool.hold(self._delivery.epoch)
 
 
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:

@@ -174,9 +174,15 @@ class Spool:
         self._last_claim += 1
         return self._last_claim
 
-    def lease_is_fresh(self) -> bool:
-        """Say whether nobody can have buried this node: half of its lease at least is left."""
-        return time.monotonic() - self._renewed_at < self._lease_s / 2
+    async def hold(self, epoch: int) -> None:
+        """Return once it is certain that nobody has buried this life of the node: half of its lease
+        at least is left. Raises Fenced.
+        """
+        while epoch == self.epoch:
+            if time.monotonic() - self._renewed_at < self._lease_s / 2:
+                return
+            await self.renew()
+        raise stale(epoch)
 
     async def renew(self) -> None:
         """Keep this node's lease. Raises Fenced when another node has buried it."""

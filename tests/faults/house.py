@@ -199,7 +199,7 @@ class House:
 
     @property
     def living(self) -> list[int]:
-        """The numbers of the nodes whose process runs."""
+        """The numbers of the nodes whose process runs, and is not frozen."""
         return [n for n, node in enumerate(self.nodes) if is_alive(node)]
 
     @property
@@ -226,7 +226,11 @@ class House:
 
 
 def is_alive(node: ServeProcess) -> bool:
-    return node.process is not None and node.process.returncode is None
+    if node.process is None or node.process.returncode is not None:
+        return False
+    # proc_pid_stat(5): the name in brackets, then the state; T is a process that was stopped.
+    stat = Path(f"/proc/{node.process.pid}/stat").read_text()
+    return stat.rpartition(")")[2].split()[0] != "T"
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

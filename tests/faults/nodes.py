@@ -7,7 +7,6 @@ clients that know every node are never long without one.
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from time import monotonic
@@ -29,7 +28,7 @@ from tests.faults.actions import (
 )
 from tests.faults.house import House, Tenancy
 from tests.faults.invariants import Bounds, Violation
-from tests.faults.ledgers import Books
+from tests.faults.ledgers import Books, Reply
 from tests.faults.run import Run
 from tests.faults.traffic import Client, Pace, Traffic
 
@@ -135,7 +134,9 @@ def served_meanwhile(action: Action) -> Action:
 
 
 async def once_for_sure(_house: House, books: Books) -> list[Violation]:
-    """I3 where everything ended in order: no mail is in doubt, and none came twice."""
+    """I3 where everything ended in order: no mail is in doubt, none came twice, and who had no
+    reply can send again.
+    """
     twice = [
         Violation("I3", token, f"came {count} times, though every node was stopped in order")
         for (token, _), count in books.copies().items()
@@ -146,7 +147,13 @@ async def once_for_sure(_house: House, books: Books) -> list[Violation]:
         for entry in books.shown
         if entry.unknown
     ]
-    return [*twice, *doubts]
+    there = {got.token for got in books.got}
+    unsaid = [
+        Violation("I3", given.token, "was taken without a word, though its node stopped in order")
+        for given in books.given
+        if given.reply is Reply.NOTHING and given.token in there
+    ]
+    return [*twice, *doubts, *unsaid]
 
 
 def shared(name: str, action: Action, rounds: int, short: int = 0, *, is_orderly: bool) -> Run:
