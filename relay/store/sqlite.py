@@ -3,7 +3,8 @@
 Promises: a write that returned is on the disk (`synchronous=FULL`); one process at a time owns the
 file (flock); a whole transaction runs as one function in the connection's thread, so nothing comes
 between its statements and its cost is one thread hop. One connection also keeps us clear of
-SQLite's WAL-reset bug (before 3.51.3), which needs two.
+SQLite's WAL-reset bug (before 3.51.3), which needs two. A wall clock that is set is followed within
+seconds, and what waits keeps its wait (`relay.store.clock`).
 """
 
 import asyncio
@@ -12,14 +13,14 @@ import json
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import aiosqlite
 
+from relay import maillog
 from relay.errors import (
     DataRejected,
     RelayError,
@@ -28,6 +29,7 @@ from relay.errors import (
     StoreUnavailable,
     UnsafeStore,
 )
+from relay.store.clock import Clock, move, was_set
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
 
 T = TypeVar("T")
@@ -52,6 +54,8 @@ PRAGMAS = (
     "PRAGMA cache_size=-32000",
     "PRAGMA temp_store=MEMORY",
 )
+
+CLOCK_EVERY_S = 1.0
 
 FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -132,16 +136,20 @@ class SqliteDatabase:
         connection: aiosqlite.Connection,
         lock: int,
         timeout_s: float,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._connection = connection
         self._lock = lock
         self._timeout_s = timeout_s
         self._clock = clock
         self._listeners: list[OnSignal] = []
+        self._clock_task: asyncio.Task[None] | None = None
 
     def now(self) -> float:
-        return self._clock()
+        return self._clock.now()
+
+    def start(self) -> None:
+        self._clock_task = asyncio.create_task(self._keep_clock())
 
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
         return await self._in_thread(execute, Query(sql, values))
@@ -162,8 +170,27 @@ class SqliteDatabase:
         self._listeners.append(callback)
 
     async def close(self) -> None:
+        if self._clock_task:
+            self._clock_task.cancel()
+            await asyncio.gather(self._clock_task, return_exceptions=True)
         await self._connection.close()
         os.close(self._lock)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            by_s = self._clock.behind_s()
+            if was_set(by_s):
+                await self._follow_step(by_s)
+            self._clock.follow(by_s)
+
+    async def _follow_step(self, by_s: float) -> None:
+        """Move what waits, once: nobody knows what became of a write without an answer."""
+        try:
+            await self.write(partial(move, by_s))
+            maillog.clock_set(by_s=by_s)
+        except RelayError as error:
+            maillog.store_trouble(error)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         try:
@@ -216,7 +243,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 async def open_sqlite(
-    path: Path, *, timeout_s: float = 60.0, clock: Callable[[], float] = time.time
+    path: Path, *, timeout_s: float = 60.0, clock: Clock | None = None
 ) -> SqliteDatabase:
     """Open (or make, 0600) the database file.
 
@@ -230,10 +257,11 @@ async def open_sqlite(
     except (OSError, sqlite3.Error) as error:
         os.close(lock)
         raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
-    database = SqliteDatabase(connection, lock, timeout_s, clock)
+    database = SqliteDatabase(connection, lock, timeout_s, clock or Clock())
     try:
         await database._in_thread(prepare)
     except BaseException:
         await database.close()
         raise
+    database.start()
     return database

@@ -1,6 +1,6 @@
 """The table of all runs. A file of faults ends with its own `RUNS`, and stands here."""
 
-from tests.faults import crash, nodes
+from tests.faults import clock, crash, nodes
 from tests.faults.run import Run
 
-RUNS: tuple[Run, ...] = (*crash.RUNS, *nodes.RUNS)
+RUNS: tuple[Run, ...] = (*crash.RUNS, *nodes.RUNS, *clock.RUNS)

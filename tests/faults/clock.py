@@ -1,0 +1,142 @@
+"""Clocks that are wrong or are set: of a node beside others, and of the only one.
+
+By libfaketime, which a process is started under; the monotonic clock stays, as it does in life.
+"""
+
+import random
+from itertools import count
+from pathlib import Path
+
+from tests.fakes.script import Moment
+from tests.faults.actions import Action, sequence, start, terminate, wait
+from tests.faults.house import House
+from tests.faults.invariants import Bounds, Violation
+from tests.faults.ledgers import Books
+from tests.faults.nodes import NODES, PACE, SHARED, once_for_sure
+from tests.faults.run import Run
+
+HOUR_S = 3600
+# Nothing stalls: what was put off once is sent after one wait, of a second or two.
+PROMPT = Bounds(drained_s=12)
+# In a log of a node whose clock alone is wrong none of this has a reason.
+UNCALLED_FOR = ("lease_lost", "fenced", "expired", "unexpected", "clock_set")
+
+
+def library() -> Path | None:
+    """Find libfaketime, the one for programs with threads."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def set_clock(node: int, by_s: int) -> Action:
+    """Set the wall clock of a node's process to so far from the truth."""
+
+    async def apply(house: House, _chance: random.Random) -> None:
+        clock_of(house, node).write_text(f"{by_s:+d}\n")
+
+    return Action(f"set the clock of node {node} to {by_s:+d} s", apply)
+
+
+def settable(node: int) -> Action:
+    """Start a node again with a clock that can be set."""
+
+    async def under_it(house: House, _chance: random.Random) -> None:
+        found = library()
+        assert found, "libfaketime is not installed"
+        house.nodes[node].environment |= {
+            "LD_PRELOAD": str(found),
+            "FAKETIME_TIMESTAMP_FILE": str(clock_of(house, node)),
+            "FAKETIME_CACHE_DURATION": "1",
+            "DONT_FAKE_MONOTONIC": "1",
+            "NO_FAKE_STAT": "1",
+        }
+
+    return sequence(terminate(node), Action("fake its time", under_it), start(node))
+
+
+def clock_of(house: House, node: int) -> Path:
+    return house.folder / f"node{node}" / "clock"
+
+
+def put_off_some() -> Action:
+    """Have upstreams put off each seventh recipient, so that there is always mail that waits."""
+
+    async def apply(house: House, _chance: random.Random) -> None:
+        asked = count(1)
+
+        def answer(_moment: Moment) -> str | None:
+            return "450 4.7.1 come again" if next(asked) % 7 == 0 else None
+
+        for sink in house.sinks.values():
+            sink.upstream.on["RCPT"] = answer
+
+    return Action("put off some mail", apply)
+
+
+async def nothing_is_noticed(house: House, _books: Books) -> list[Violation]:
+    """I5 of a wrong clock: no node takes another for dead, or mail for old."""
+    return [
+        Violation("I5", f"node {number}", f"said {name} because of a clock")
+        for number, node in enumerate(house.nodes)
+        for name in UNCALLED_FOR
+        if node.events(name)
+    ]
+
+
+async def it_was_noticed(house: House, _books: Books) -> list[Violation]:
+    """The one node there is has seen each jump, and nothing expired of it."""
+    [node] = house.nodes
+    seen = [] if node.events("clock_set") else ["saw no jump of its clock"]
+    expired = [f"let {len(node.events('expired'))} mails expire"] if node.events("expired") else []
+    return [Violation("I5", "node 0", what) for what in [*seen, *expired]]
+
+
+AHEAD, BEHIND = 1, 2
+RUNS = (
+    Run(
+        "the clocks of 2 of 3 nodes wrong by an hour, and set",
+        sequence(
+            wait(2, 3),
+            set_clock(AHEAD, -HOUR_S),
+            set_clock(BEHIND, HOUR_S),
+            wait(2, 3),
+            set_clock(AHEAD, HOUR_S),
+            set_clock(BEHIND, -HOUR_S),
+        ),
+        rounds=20,
+        short=1,
+        stores=("postgres",),
+        nodes=NODES,
+        # Whoever believed a clock that is ahead would let all mail expire.
+        settings={**SHARED, "PILLARBOX_RETRY_LIFETIME_S": f"{HOUR_S // 2}"},
+        pace=PACE,
+        bounds=PROMPT,
+        checks=(once_for_sure, nothing_is_noticed),
+        begin=sequence(
+            put_off_some(),
+            set_clock(AHEAD, HOUR_S),
+            settable(AHEAD),
+            set_clock(BEHIND, -HOUR_S),
+            settable(BEHIND),
+        ),
+    ),
+    Run(
+        "the only node's clock set by an hour",
+        sequence(
+            wait(1.5, 2.5),
+            set_clock(0, HOUR_S),
+            wait(1.5, 2.5),
+            set_clock(0, 0),
+            wait(1.5, 2.5),
+            set_clock(0, -HOUR_S),
+            wait(1.5, 2.5),
+            set_clock(0, 0),
+        ),
+        rounds=10,
+        short=1,
+        stores=("sqlite",),
+        settings={"PILLARBOX_RETRY_LIFETIME_S": f"{3 * HOUR_S}"},
+        bounds=PROMPT,
+        checks=(once_for_sure, it_was_noticed),
+        begin=sequence(put_off_some(), set_clock(0, 0), settable(0)),
+    ),
+)
