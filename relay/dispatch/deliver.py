@@ -2,8 +2,8 @@
 transaction.
 
 Promises: before anything is offered, the store says durably that it is (`Spool.begin`), and the
-node still holds the mail; every recipient gets an outcome; a fault of the account or a full limit is
-raised, and then no recipient was taken.
+node still holds the mail; every recipient gets an outcome; a fault of the account or a full limit
+is raised, and then no recipient was taken.
 """
 
 import asyncio

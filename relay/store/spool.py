@@ -38,6 +38,9 @@ from relay.store.writer import Channel, OnCommit, Writer
 
 Begun = tuple[int, BeginRequest]
 
+# By then every node has learnt that the database's clock was set.
+CLOCK_LEARNT_S = 15.0
+
 
 class Taker(Protocol):
     """The dispatcher, as the store sees it. No method waits."""
@@ -194,8 +197,11 @@ class Spool:
     async def bury_dead(self) -> nodes.Estate:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
+        # A lease by the time of before says nothing: who lives renews it by the new one first.
+        is_steady = self.database.steady_s() > CLOCK_LEARNT_S + self._lease_s
+        before = self.now() if is_steady else 0.0
         return await self.database.write(
-            lambda: nodes.bury_dead(self.epoch, self.node_id, number, self.now())
+            lambda: nodes.bury_dead(self.epoch, self.node_id, number, before)
         )
 
     async def end_doubts(self) -> list[str]:
@@ -257,7 +263,7 @@ class Spool:
 
     def _begin(self, items: Sequence[Begun]) -> Script[Sequence[float | RelayError | None]]:
         current = [request for epoch, request in items if epoch == self.epoch]
-        answers = iter((yield from begin(current, self.epoch, self.now())))
+        answers = iter((yield from begin(current, self.epoch, self.now)))
         return [next(answers) if epoch == self.epoch else stale(epoch) for epoch, _ in items]
 
     def _settle(

@@ -10,6 +10,7 @@ seconds, and what waits keeps its wait (`relay.store.clock`).
 import asyncio
 import fcntl
 import json
+import math
 import os
 import re
 import sqlite3
@@ -147,6 +148,9 @@ class SqliteDatabase:
 
     def now(self) -> float:
         return self._clock.now()
+
+    def steady_s(self) -> float:
+        return math.inf
 
     def start(self) -> None:
         self._clock_task = asyncio.create_task(self._keep_clock())

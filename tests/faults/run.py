@@ -25,7 +25,8 @@ class Run:
     """A line of the table. `rounds` are those of the long run, `short` those of CI (0: not there).
 
     `owns_postgres` is for what is done to the PostgreSQL itself; `begin` is done before the
-    traffic, `end` after it and before the drain (the fault is over then at the latest).
+    traffic, `end` after it and before the drain (the fault is over then at the latest). `peers` are
+    the programs it needs (see `tests/peers/conftest.py`).
     """
 
     name: str
@@ -41,6 +42,7 @@ class Run:
     checks: tuple[Check, ...] = ()
     begin: Action | None = None
     end: Action | None = None
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,17 @@ import pytest
 from tests.faults.run import Place, Run, play
 from tests.faults.table import RUNS
 
-SHORT = [(run, store) for run in RUNS if run.short for store in run.stores]
+SHORT = [
+    pytest.param(run, store, id=f"{run.name}, {store}", marks=pytest.mark.peers(*run.peers))
+    for run in RUNS
+    if run.short
+    for store in run.stores
+]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("run", "store"), [pytest.param(r, s, id=f"{r.name}, {s}") for r, s in SHORT]
-)
+@pytest.mark.parametrize(("run", "store"), SHORT)
 async def test_nothing_is_lost_and_nothing_is_sent_twice_unsaid(
     run: Run, store: str, tmp_path: Path, postgres_server: str
 ) -> None:

@@ -81,6 +81,15 @@ def lacks_sasl() -> str | None:
     return None if found else "Cyrus SASL has no PLAIN (libsasl2-modules)"
 
 
+def faketime_library() -> Path | None:
+    """Find libfaketime, the one for programs with threads."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def lacks_faketime() -> str | None:
+    return None if faketime_library() else "libfaketime not installed"
+
+
 def lacks(program: str) -> str | None:
     return None if shutil.which(program) else f"{program} not installed"
 
@@ -95,6 +104,7 @@ PEERS: dict[str, Callable[[], str | None]] = {
     "msmtp": partial(lacks, "msmtp"),
     "curl": partial(lacks, "curl"),
     "strace": partial(lacks, "strace"),
+    "faketime": lacks_faketime,
     "postfix": lacks_postfix,
     "sasl": lacks_sasl,
     "dovecot": lacks_dovecot,

@@ -1,7 +1,8 @@
 """A clock that is set: time follows, and what waits keeps its wait."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from relay.model import Account
 from relay.store import limits
 from relay.store.clock import Clock, move, was_set
-from relay.store.database import Database, Each, Query, Script
+from relay.store.database import Database, Query, Script
 from relay.store.migrate import migrate
 from relay.store.sqlite import SqliteDatabase, open_sqlite
 from tests.waiting import until
@@ -41,7 +42,9 @@ async def database(tmp_path: Path, wall: Wall) -> AsyncIterator[SqliteDatabase]:
     await database.close()
 
 
-@pytest.mark.parametrize(("behind_s", "is_set"), [(0.5, False), (-1.9, False), (-3, True), (60, True)])
+@pytest.mark.parametrize(
+    ("behind_s", "is_set"), [(0.5, False), (-1.9, False), (-3, True), (60, True)]
+)
 def test_only_a_clock_that_is_far_off_was_set(behind_s: float, is_set: bool) -> None:
     assert was_set(behind_s) is is_set
 
@@ -62,7 +65,7 @@ async def test_the_time_follows_the_wall_clock(
 async def test_what_left_in_the_last_minutes_still_counts(db: Database, by_s: float) -> None:
     now = 1_800_000_000.0
     for ago_s in (1800, 1, 0):
-        await db.write(lambda ago_s=ago_s: count_at(now - ago_s))
+        await db.write(partial(count_at, now - ago_s))
     assert await db.write(lambda: limits.standing(LIMITED, now)) == (0, now + 1801)
     await db.write(lambda: move(by_s))
     later = now + by_s
