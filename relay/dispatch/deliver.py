@@ -2,8 +2,8 @@
 transaction.
 
 Promises: before anything is offered, the store says durably that it is (`Spool.begin`), and the
-node's lease is fresh; every recipient gets an outcome; a fault of the account or a full limit is
-raised, and then no recipient was taken.
+node still holds the mail; every recipient gets an outcome; a fault of the account or a full limit
+is raised, and then no recipient was taken.
 """
 
 import asyncio
@@ -188,10 +188,6 @@ class Begin:
         self.is_done = False
 
     async def __call__(self) -> None:
-        # The fence guards the store, but no upstream asks for it: a node that was frozen must see
-        # that itself, before it sends what another node may have sent by now.
-        if not self._spool.lease_is_fresh():
-            await self._spool.renew()
         if not self._can_record():
             raise StoreUnavailable("what came of it could not be recorded")
         if not self._is_stored:
@@ -199,6 +195,9 @@ class Begin:
             if free_at is not None:
                 raise LimitReached(free_at)
             self._is_stored = True
+        # The fence guards the store, but no upstream asks for it: a node that was frozen, be it in
+        # the lines above, must see that itself before it sends what another may have sent by now.
+        await self._spool.hold(self._delivery.epoch)
         self.is_done = True
 
 

@@ -335,6 +335,11 @@ def lease_lost(epoch: int) -> None:
     lines.log.error("lease_lost", epoch=epoch)
 
 
+def clock_set(*, by_s: float) -> None:
+    """Say that the clock was set, forward or back: what waited waits as long as it was to."""
+    lines.log.warning("clock_set", by_s=round(by_s, 3))
+
+
 def stopping(reason: str) -> None:
     lines.log.info("stopping", reason=reason)
 

@@ -224,6 +224,8 @@ class Reporter:
             raise Fenced(f"{turn.tenant_id} is not to be called any more")
         body, count = report(events, self._settings.max_bytes)
         told = tuple(events[:count])
+        # A node that was frozen must not tell what another tells by now.
+        await self._spool.hold(turn.epoch)
         now = self._spool.now()
         name = call_id(turn.tenant_id, [event.event_id for event in told], now)
         verdict = judge(await self._caller.post(tenant, body, name, now), self._spool.now())

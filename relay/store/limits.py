@@ -6,7 +6,7 @@ seconds it touches, so the grain of a second errs on the safe side. Reading and 
 under the lock of the account's row, or of a row of the counts that stands for the tenant.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relay.model import Account
 from relay.store.database import Query, Row, Script
@@ -92,9 +92,11 @@ def read_counts(account: Account, now: float) -> Script[list[tuple[int, int]]]:
     return [(row["second"], row["mails"]) for row in rows]
 
 
-def reserve(account: Account, now: float) -> Script[float | None]:
+def reserve(account: Account, clock: Callable[[], float]) -> Script[float | None]:
     """Count one mail as leaving now and return None, or say when there is room (Unix seconds)."""
     yield Query(LOCK_ACCOUNT, account.key)
+    # Not before: another may have held the row for a while, and the mail leaves only now.
+    now = clock()
     counts = yield from read_counts(account, now)
     wait_until = free_at(account, counts, now)
     if wait_until is not None:

@@ -62,11 +62,13 @@ def renew(epoch: int, lease_until: float) -> Script[None]:
         raise Fenced(f"the lease of epoch {epoch} ran out")
 
 
-def bury_dead(desk: Desk, node_id: str, claim: int) -> Script[Estate]:
-    """Take over what dead nodes held; `claim` marks what came to this node by it."""
+def bury_dead(desk: Desk, node_id: str, claim: int, before: float) -> Script[Estate]:
+    """Take over what nodes held whose lease ended before then, and what this one's earlier lives
+    held; `claim` marks what came to this node by it.
+    """
     epoch = desk.epoch
     yield from must_live(epoch)
-    rows: Sequence[Row] = yield Query(DEAD, (epoch, node_id, desk.now))
+    rows: Sequence[Row] = yield Query(DEAD, (epoch, node_id, before))
     lanes: list[str] = []
     in_doubt = 0
     for row in rows:

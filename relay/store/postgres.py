@@ -8,6 +8,7 @@ clock, so a wall clock that is wrong or jumps changes nothing.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -16,6 +17,7 @@ from typing import Any, TypeVar
 
 import asyncpg
 
+from relay import maillog
 from relay.errors import (
     CommitInDoubt,
     ConfigError,
@@ -26,6 +28,7 @@ from relay.errors import (
     UnsafeStore,
     Unwritable,
 )
+from relay.store.clock import was_set
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
 
 T = TypeVar("T")
@@ -34,6 +37,7 @@ Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 CHANNEL = "pillarbox"
 CLOCK_EVERY_S = 10.0
+SLOWEST_CLOCK_S = 0.5
 LISTEN_PROBE_S = 30.0
 CONFLICT_TRIES = 3
 
@@ -151,12 +155,16 @@ class PostgresDatabase:
         self._pool = pool
         self._dsn = dsn
         self._timeout_s = timeout_s
-        self._offset_s = 0.0
+        self._offset_s: float | None = None
+        self._set_at = -math.inf
         self._listeners: list[OnSignal] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     def now(self) -> float:
-        return time.monotonic() + self._offset_s
+        return time.monotonic() + (self._offset_s or 0.0)
+
+    def steady_s(self) -> float:
+        return time.monotonic() - self._set_at
 
     async def start(self) -> None:
         await self._read_clock()
@@ -230,8 +238,15 @@ class PostgresDatabase:
     async def _read_clock(self) -> None:
         before = time.monotonic()
         rows = await self.fetch(CLOCK)
-        middle = (before + time.monotonic()) / 2
-        self._offset_s = float(rows[0][0]) - middle
+        after = time.monotonic()
+        # Of an answer that took long, be it that this node was frozen, nobody knows when it held.
+        if self._offset_s is not None and after - before > SLOWEST_CLOCK_S:
+            return
+        offset_s = float(rows[0][0]) - (before + after) / 2
+        if self._offset_s is not None and was_set(offset_s - self._offset_s):
+            self._set_at = after
+            maillog.clock_set(by_s=offset_s - self._offset_s)
+        self._offset_s = offset_s
 
     async def _keep_clock(self) -> None:
         while True:

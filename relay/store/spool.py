@@ -44,6 +44,9 @@ NO_FAULT_SETTINGS = FaultPolicy()
 Begun = tuple[int, BeginRequest]
 P = TypeVar("P", bound="Place")
 
+# By then every node has learnt that the database's clock was set.
+CLOCK_LEARNT_S = 15.0
+
 
 class Place(Protocol):
     """Room that a dispatcher keeps for one mail; `is_begun`: it is offered as soon as it is
@@ -208,9 +211,15 @@ class Spool:
         self._last_claim += 1
         return self._last_claim
 
-    def lease_is_fresh(self) -> bool:
-        """Say whether nobody can have buried this node: half of its lease at least is left."""
-        return time.monotonic() - self._renewed_at < self._lease_s / 2
+    async def hold(self, epoch: int) -> None:
+        """Return once it is certain that nobody has buried this life of the node: half of its lease
+        at least is left. Raises Fenced.
+        """
+        while epoch == self.epoch:
+            if time.monotonic() - self._renewed_at < self._lease_s / 2:
+                return
+            await self.renew()
+        raise stale(epoch)
 
     async def renew(self) -> None:
         """Keep this node's lease. Raises Fenced when another node has buried it."""
@@ -222,7 +231,12 @@ class Spool:
     async def bury_dead(self) -> nodes.Estate:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
-        return await self.database.write(lambda: nodes.bury_dead(self.desk(), self.node_id, number))
+        # A lease by the time of before says nothing: who lives renews it by the new one first.
+        is_steady = self.database.steady_s() > CLOCK_LEARNT_S + self._lease_s
+        before = self.now() if is_steady else 0.0
+        return await self.database.write(
+            lambda: nodes.bury_dead(self.desk(), self.node_id, number, before)
+        )
 
     async def charge(self, delivery: Delivery) -> None:
         """Count a fault of a suspect before it is taken in hand."""
@@ -309,7 +323,7 @@ class Spool:
 
     def _begin(self, items: Sequence[Begun]) -> Script[Sequence[float | RelayError | None]]:
         current = [request for epoch, request in items if epoch == self.epoch]
-        answers = iter((yield from begin(current, self.epoch, self.now())))
+        answers = iter((yield from begin(current, self.epoch, self.now)))
         return [next(answers) if epoch == self.epoch else stale(epoch) for epoch, _ in items]
 
     def _settle(

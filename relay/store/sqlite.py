@@ -3,16 +3,17 @@
 Promises: a write that returned is on the disk (`synchronous=FULL`); one process at a time owns the
 file (flock); a whole transaction runs as one function in the connection's thread, so nothing comes
 between its statements and its cost is one thread hop. One connection also keeps us clear of
-SQLite's WAL-reset bug (before 3.51.3), which needs two.
+SQLite's WAL-reset bug (before 3.51.3), which needs two. A wall clock that is set is followed within
+seconds, and what waits keeps its wait (`relay.store.clock`).
 """
 
 import asyncio
 import fcntl
 import json
+import math
 import os
 import re
 import sqlite3
-import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
+from relay import maillog
 from relay.errors import (
     CommitInDoubt,
     DataRejected,
@@ -30,6 +32,7 @@ from relay.errors import (
     UnsafeStore,
     Unwritable,
 )
+from relay.store.clock import Clock, move, was_set
 from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
 from relay.store.file_system import network_kind
 
@@ -61,6 +64,8 @@ PRAGMAS = (
 CHECKED_BYTES = 256 * 1024 * 1024
 # In the lock file, once there was something in the database.
 SEEN = b"seen\n"
+
+CLOCK_EVERY_S = 1.0
 
 FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -167,7 +172,7 @@ class SqliteDatabase:
         connection: aiosqlite.Connection,
         lock: int,
         timeout_s: float,
-        clock: Callable[[], float],
+        clock: Clock,
     ) -> None:
         self._connection = connection
         self._lock = lock
@@ -175,9 +180,16 @@ class SqliteDatabase:
         self._clock = clock
         self._listeners: list[OnSignal] = []
         self._is_closed = False
+        self._clock_task: asyncio.Task[None] | None = None
 
     def now(self) -> float:
-        return self._clock()
+        return self._clock.now()
+
+    def steady_s(self) -> float:
+        return math.inf
+
+    def start(self) -> None:
+        self._clock_task = asyncio.create_task(self._keep_clock())
 
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
         return await self._in_thread(execute, Query(sql, values))
@@ -214,8 +226,27 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         self._is_closed = True
+        if self._clock_task:
+            self._clock_task.cancel()
+            await asyncio.gather(self._clock_task, return_exceptions=True)
         await self._connection.close()
         os.close(self._lock)
+
+    async def _keep_clock(self) -> None:
+        while True:
+            await asyncio.sleep(CLOCK_EVERY_S)
+            by_s = self._clock.behind_s()
+            if was_set(by_s):
+                await self._follow_step(by_s)
+            self._clock.follow(by_s)
+
+    async def _follow_step(self, by_s: float) -> None:
+        """Move what waits, once: nobody knows what became of a write without an answer."""
+        try:
+            await self.write(partial(move, by_s))
+            maillog.clock_set(by_s=by_s)
+        except RelayError as error:
+            maillog.store_trouble(error)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         if self._is_closed:
@@ -310,7 +341,7 @@ def prepare(connection: sqlite3.Connection) -> None:
 
 
 async def open_sqlite(
-    path: Path, *, timeout_s: float = 60.0, clock: Callable[[], float] = time.time
+    path: Path, *, timeout_s: float = 60.0, clock: Clock | None = None
 ) -> SqliteDatabase:
     """Open (or make, 0600) the database file.
 
@@ -328,10 +359,11 @@ async def open_sqlite(
     except (OSError, sqlite3.Error) as error:
         os.close(lock)
         raise StoreUnavailable(f"{path} cannot be opened: {error}") from error
-    database = SqliteDatabase(connection, lock, timeout_s, clock)
+    database = SqliteDatabase(connection, lock, timeout_s, clock or Clock())
     try:
         await database._in_thread(prepare)
     except BaseException:
         await database.close()
         raise
+    database.start()
     return database

@@ -20,6 +20,9 @@ class ForgetfulDatabase:
     def now(self) -> float:
         return self._database.now()
 
+    def steady_s(self) -> float:
+        return self._database.steady_s()
+
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
         return await self._database.fetch(sql, *values)
 

@@ -1,4 +1,5 @@
-"""`pillarbox serve` that dies by kill -9 at a named point, without a hook in what is tried.
+"""`pillarbox serve` that dies by kill -9, or freezes, at a named point, without a hook in what is
+tried.
 
 Run as `command(point, nth)`. A point is a statement of SQL, inside its transaction or right after
 the COMMIT, or a function, before or after a call of it; the process dies when it is there for the
@@ -69,12 +70,14 @@ POINTS: dict[str, Point] = {
     "claimed, before commit": AtStatement(claim.CLAIM),
     "claimed": AtStatement(claim.CLAIM, committed=True),
     "envelope said": AtCall("relay.dispatch.deliver:Begin.__call__"),
+    "begun": AtStatement(claim.BEGIN, committed=True),
     "begun, before DATA": AtCall("relay.dispatch.deliver:Begin.__call__", after=True),
     "354 read, before the content": AtCall("relay.dispatch.session:Session._write_body"),
     "dot written": AtCall("relay.dispatch.session:Session._write_body", after=True),
     "reply read, before settling": AtCall("relay.dispatch.results:Results.attempted"),
     "settled, before commit": AtStatement(settle.SETTLE),
     "settled": AtStatement(settle.SETTLE, committed=True),
+    "report taken": AtStatement(outbox.OWN, committed=True),
     "before a callback": AtCall("relay.reports.post:Caller.post"),
     "callback answered": AtCall("relay.reports.post:Caller.post", after=True),
     "callback recorded, before commit": AtStatement(outbox.DONE),
@@ -98,9 +101,9 @@ POINTS: dict[str, Point] = {
 }
 
 
-def command(point: str, nth: int = 1) -> Sequence[str]:
-    """Return what to run: `serve`, to die at the point."""
-    return (sys.executable, "-c", START, point, str(nth), "serve")
+def command(point: str, nth: int = 1, end: signal.Signals = signal.SIGKILL) -> Sequence[str]:
+    """Return what to run: `serve`, to die at the point, or to freeze there (SIGSTOP)."""
+    return (sys.executable, "-c", START, point, str(nth), end.name, "serve")
 
 
 def farewell(point: str) -> str:
@@ -111,15 +114,16 @@ def farewell(point: str) -> str:
 class Death:
     """Comes at the n-th call, whatever thread that is in."""
 
-    def __init__(self, point: str, nth: int) -> None:
+    def __init__(self, point: str, nth: int, end: signal.Signals) -> None:
         self._point = point
         self._left = nth
+        self._end = end
 
     def __call__(self) -> None:
         self._left -= 1
-        if self._left <= 0:
+        if self._left == 0:
             os.write(2, f"{farewell(self._point)}\n".encode())
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._end)
 
 
 def arm(point: Point, death: Death) -> None:
@@ -232,7 +236,7 @@ def arm_postgres(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: 
 def main() -> None:
     from cli.main import main as pillarbox
 
-    point, nth = sys.argv[1], int(sys.argv[2])
-    arm(POINTS[point], Death(point, nth))
-    sys.argv[1:] = sys.argv[3:]
+    point, nth, end = sys.argv[1], int(sys.argv[2]), signal.Signals[sys.argv[3]]
+    arm(POINTS[point], Death(point, nth, end))
+    sys.argv[1:] = sys.argv[4:]
     pillarbox()

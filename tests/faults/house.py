@@ -9,7 +9,7 @@ Faults are done to its parts; the books are read from it.
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -166,6 +166,10 @@ class House:
         self.nodes.append(node)
         return len(self.nodes) - 1
 
+    async def enter(self, server: AbstractAsyncContextManager[object]) -> None:
+        """Have a server beside the house for as long as it stands."""
+        await self._stack.enter_async_context(server)
+
     async def _prepare(self) -> None:
         """Make each tenant with its account, its login and its key."""
         node = self.nodes[0]
@@ -211,7 +215,7 @@ class House:
 
     @property
     def living(self) -> list[int]:
-        """The numbers of the nodes whose process runs."""
+        """The numbers of the nodes whose process runs, and is not frozen."""
         return [n for n, node in enumerate(self.nodes) if is_alive(node)]
 
     @property
@@ -238,7 +242,15 @@ class House:
 
 
 def is_alive(node: ServeProcess) -> bool:
-    return node.process is not None and node.process.returncode is None
+    if node.process is None or node.process.returncode is not None:
+        return False
+    try:
+        stat = Path(f"/proc/{node.process.pid}/stat").read_text()
+    except FileNotFoundError:
+        # It ended, and asyncio has not heard of it yet.
+        return False
+    # proc_pid_stat(5): the name in brackets, then the state; T is a process that was stopped.
+    return stat.rpartition(")")[2].split()[0] != "T"
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

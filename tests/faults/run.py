@@ -28,7 +28,7 @@ class Run:
 
     `owns_postgres` is for what is done to the PostgreSQL itself; `serve` is what the nodes run.
     `begin` is done before the traffic, `end` after it and before the drain: the fault is over then
-    at the latest.
+    at the latest. `peers` are the programs it needs (see `tests/peers/conftest.py`).
     """
 
     name: str
@@ -46,6 +46,7 @@ class Run:
     disk: SmallDisk | None = None
     begin: Action | None = None
     end: Action | None = None
+    peers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

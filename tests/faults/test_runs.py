@@ -9,7 +9,12 @@ from tests.faults.run import Place, Run, play
 from tests.faults.table import RUNS
 from tests.faults.tmpfs import why_not
 
-SHORT = [(run, store) for run in RUNS if run.short for store in run.stores]
+SHORT = [
+    pytest.param(run, store, id=f"{run.name}, {store}", marks=pytest.mark.peers(*run.peers))
+    for run in RUNS
+    if run.short
+    for store in run.stores
+]
 
 
 def test_every_run_has_a_name_of_its_own_and_is_shorter_every_day() -> None:
@@ -19,9 +24,7 @@ def test_every_run_has_a_name_of_its_own_and_is_shorter_every_day() -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize(
-    ("run", "store"), [pytest.param(r, s, id=f"{r.name}, {s}") for r, s in SHORT]
-)
+@pytest.mark.parametrize(("run", "store"), SHORT)
 async def test_nothing_is_lost_and_nothing_is_sent_twice_unsaid(
     run: Run, store: str, tmp_path: Path, postgres_server: str
 ) -> None:

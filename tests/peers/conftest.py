@@ -114,6 +114,15 @@ def lacks_exim() -> str | None:
     return "Exim has no user Debian-exim here" if started.returncode else None
 
 
+def faketime_library() -> Path | None:
+    """Find libfaketime, the one for programs with threads."""
+    return next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+
+
+def lacks_faketime() -> str | None:
+    return None if faketime_library() else "libfaketime not installed"
+
+
 def lacks(program: str) -> str | None:
     return None if shutil.which(program) else f"{program} not installed"
 
@@ -128,6 +137,7 @@ PEERS: dict[str, Callable[[], str | None]] = {
     "msmtp": partial(lacks, "msmtp"),
     "curl": partial(lacks, "curl"),
     "strace": partial(lacks, "strace"),
+    "faketime": lacks_faketime,
     "postfix": lacks_postfix,
     "sasl": lacks_sasl,
     "dovecot": lacks_dovecot,

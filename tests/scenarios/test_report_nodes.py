@@ -49,28 +49,6 @@ async def test_two_nodes_tell_each_event_once_and_in_order(
             assert told == sorted(told)
 
 
-async def test_what_a_killed_node_had_posted_is_told_again_by_the_next_with_the_same_name(
-    database_url: str, tmp_path: Path
-) -> None:
-    client = FakeClient(lambda call: Reply(hangs=True) if call.entries else ok())
-    async with (
-        client,
-        FakeUpstream() as upstream,
-        ServeProcess(tmp_path / "home", database_url) as serve,
-    ):
-        await prepare(serve, upstream)
-        answer = await serve.client.put("/tenant/acme", json={"client_base_url": client.url})
-        assert answer.status_code == 200
-        await serve.post("/commands/add-messages", {"messages": [message(1)]})
-        await client.wait_for(lambda c: len(c.full) == 1)
-        await serve.kill()
-        client.answer = lambda _call: ok()
-        await serve.start()
-        await client.wait_for(lambda c: len(c.full) == 2)
-        first, second = client.full
-        assert second.entries == first.entries
-
-
 async def test_the_calls_of_a_node_that_died_are_taken_over_by_the_other(
     postgres_dsn: str, tmp_path: Path
 ) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from relay.model import Account
 from relay.store.accounts import AccountStore
-from relay.store.database import Database
+from relay.store.database import Database, Query
 from relay.store.limits import forget, free_at, reserve, room, standing
 
 
@@ -65,14 +65,25 @@ async def account(db: Database, acme: object, keyring: object) -> Account:
 
 async def test_reservations_are_counted_in_the_database(db: Database, account: Account) -> None:
     for _ in range(3):
-        assert await db.write(lambda: reserve(account, 1000)) is None
-    assert await db.write(lambda: reserve(account, 1030)) == 1061
+        assert await db.write(lambda: reserve(account, lambda: 1000)) is None
+    assert await db.write(lambda: reserve(account, lambda: 1030)) == 1061
     assert await db.write(lambda: standing(account, 1030)) == (0, 1061)
     assert await db.write(lambda: standing(account, 1061)) == (3, None)
 
 
+def test_a_mail_that_waited_for_its_account_is_counted_when_it_leaves() -> None:
+    account, time = limited(limit_per_minute=3), [1000.0]
+    script = reserve(account, lambda: time[0])
+    next(script)
+    time[0] = 1030.0
+    script.send([])
+    step = script.send([])
+    assert isinstance(step, Query)
+    assert step.values == (*account.key, 1030)
+
+
 async def test_counts_that_no_window_reaches_are_forgotten(db: Database, account: Account) -> None:
-    await db.write(lambda: reserve(account, 1000))
+    await db.write(lambda: reserve(account, lambda: 1000))
     await db.write(lambda: forget(1000 + 86_400))
     assert (await db.fetch("SELECT COUNT(*) AS n FROM limits"))[0]["n"] == 1
     await db.write(lambda: forget(1000 + 86_500))

@@ -5,7 +5,7 @@ A claim takes recipients in the order of the index: priority, then age. A messag
 cut is taken whole, so that all its recipients go in one transaction.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -195,7 +195,7 @@ def required(row: Row, name: str, kind: type[V]) -> V:
 
 
 def begin(
-    requests: Sequence[BeginRequest], epoch: int, now: float
+    requests: Sequence[BeginRequest], epoch: int, clock: Callable[[], float]
 ) -> Script[list[float | Held | None]]:
     """Mark what is about to be offered. The answer is None, or when its account has room again
     (Unix seconds), or Held where a command took the mail back since it was claimed.
@@ -209,9 +209,9 @@ def begin(
     answers: list[float | Held | None] = [None] * len(requests)
     for i in order:
         if requests[i].account.is_limited:
-            answers[i] = yield from reserve(requests[i].account, now)
+            answers[i] = yield from reserve(requests[i].account, clock)
     free = [i for i, answer in enumerate(answers) if answer is None]
-    marked = yield from mark([requests[i] for i in free], epoch, now)
+    marked = yield from mark([requests[i] for i in free], epoch, clock())
     for i in free:
         if not all((requests[i].pk, n) in marked for n in requests[i].ns):
             answers[i] = Held("this mail was taken back before it was begun")
