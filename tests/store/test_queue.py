@@ -265,7 +265,7 @@ async def test_a_buried_node_can_write_no_result(db: Database, spool: Spool) -> 
     other = new_spool(db, "node-2")
     await other.start()
     later = replace(other.desk(), now=spool.now() + 3600)
-    await db.write(lambda: nodes.bury_dead(later, "node-2", 1))
+    await db.write(lambda: nodes.bury_dead(later, "node-2", 1, later.now))
     await other.close()
     with pytest.raises(Fenced):
         await spool.settle(settlement(spool, delivery, State.SENT))
