@@ -66,9 +66,9 @@ class Database(Protocol):
         """Return the database's time (Unix seconds): the one clock for leases and due times."""
         ...
 
-    def steady_s(self) -> float:
-        """Return for how long that time has not been set under the feet of several nodes, which
-        learn of it one after another.
+    async def steady_s(self) -> float:
+        """Look at the clock, and return for how long it has not been set under the feet of several
+        nodes, which learn of it one after another.
         """
         ...
 

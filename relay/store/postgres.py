@@ -163,8 +163,8 @@ class PostgresDatabase:
     def now(self) -> float:
         return time.monotonic() + (self._offset_s or 0.0)
 
-    def steady_s(self) -> float:
-        return time.monotonic() - self._set_at
+    async def steady_s(self) -> float:
+        return time.monotonic() - self._set_at if await self._read_clock() else 0.0
 
     async def start(self) -> None:
         await self._read_clock()
@@ -235,18 +235,20 @@ class PostgresDatabase:
         except TROUBLE as error:
             raise translated(error) from error
 
-    async def _read_clock(self) -> None:
+    async def _read_clock(self) -> bool:
+        """Take the database's time; return whether it could be told."""
         before = time.monotonic()
         rows = await self.fetch(CLOCK)
         after = time.monotonic()
         # Of an answer that took long, be it that this node was frozen, nobody knows when it held.
         if self._offset_s is not None and after - before > SLOWEST_CLOCK_S:
-            return
+            return False
         offset_s = float(rows[0][0]) - (before + after) / 2
         if self._offset_s is not None and was_set(offset_s - self._offset_s):
             self._set_at = after
             maillog.clock_set(by_s=offset_s - self._offset_s)
         self._offset_s = offset_s
+        return True
 
     async def _keep_clock(self) -> None:
         while True:

@@ -232,7 +232,7 @@ class Spool:
         """Take over what dead nodes held, this one's earlier lives included."""
         number = self.next_claim()
         # A lease by the time of before says nothing: who lives renews it by the new one first.
-        is_steady = self.database.steady_s() > CLOCK_LEARNT_S + self._lease_s
+        is_steady = await self.database.steady_s() > CLOCK_LEARNT_S + self._lease_s
         before = self.now() if is_steady else 0.0
         return await self.database.write(
             lambda: nodes.bury_dead(self.desk(), self.node_id, number, before)

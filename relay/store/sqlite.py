@@ -185,7 +185,7 @@ class SqliteDatabase:
     def now(self) -> float:
         return self._clock.now()
 
-    def steady_s(self) -> float:
+    async def steady_s(self) -> float:
         return math.inf
 
     def start(self) -> None:

@@ -20,8 +20,8 @@ class ForgetfulDatabase:
     def now(self) -> float:
         return self._database.now()
 
-    def steady_s(self) -> float:
-        return self._database.steady_s()
+    async def steady_s(self) -> float:
+        return await self._database.steady_s()
 
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
         return await self._database.fetch(sql, *values)
