@@ -225,7 +225,10 @@ ROUTES = (
         "Change what is given; active, weight and rate_limits are the admin's to change",
         answer=Ok,
         body=TenantChange,
-        failures={404: "No such tenant, or another than the key's"},
+        failures={
+            403: "The admin token is required for what is given",
+            404: "No such tenant, or another than the key's",
+        },
     ),
     Route(
         "DELETE",

@@ -8,7 +8,7 @@ import os
 import re
 import sqlite3
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -237,11 +237,16 @@ POSTGRES: dict[Prepare, tuple[int, str]] = {
 UNREADABLE = {a_page_is_damaged, the_first_page_is_damaged, the_file_is_gone, the_file_is_empty}
 
 
-@pytest.mark.parametrize("wrong", [*BOTH, *SQLITE, *POSTGRES], ids=lambda wrong: wrong.__name__)
+def on(engine: str, wrong: Iterable[Prepare]) -> list[object]:
+    return [pytest.param(engine, each, id=f"{engine}-{each.__name__}") for each in wrong]
+
+
+@pytest.mark.parametrize(
+    ("house", "wrong"),
+    on("sqlite", BOTH | SQLITE) + on("postgres", BOTH | POSTGRES),
+    indirect=["house"],
+)
 def test_it_does_not_start_where(house: House, wrong: Prepare) -> None:
-    is_sqlite = house.url.startswith("sqlite:")
-    if wrong in (POSTGRES if is_sqlite else SQLITE):
-        pytest.skip("this cannot go wrong with this engine")
     wrong(house)
     before = octets_or_rows(house, wrong)
     refused(house.serve(), *(BOTH | SQLITE | POSTGRES)[wrong])
@@ -261,12 +266,11 @@ def refused(shown: Shown, code: int, words: str) -> None:
     assert re.match(f"pillarbox: .*(?:{words})", lines[0]), lines[0]
 
 
+@pytest.mark.parametrize("house", ["postgres"], indirect=True)
 @pytest.mark.parametrize("setting", ["fsync", "full_page_writes"])
 def test_it_does_not_start_on_a_postgresql_that_does_not_sync(
     house: House, postgres_server: str, setting: str
 ) -> None:
-    if house.url.startswith("sqlite:"):
-        pytest.skip("this cannot go wrong with this engine")
     with switched_off(postgres_server, setting):
         refused(house.serve(), os.EX_CONFIG, f"{setting}=off.*switch it on")
 
@@ -282,17 +286,15 @@ def switched_off(server: str, setting: str) -> Iterator[None]:
         asyncio.run(run_in(server, "SELECT pg_reload_conf()"))
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_it_does_not_start_where_another_process_has_the_embedded_database(house: House) -> None:
-    if not house.url.startswith("sqlite:"):
-        pytest.skip("any number of nodes share PostgreSQL")
     with open(f"{house.file}.lock", "r+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         refused(house.serve(), os.EX_TEMPFAIL, "in use by another Pillarbox.*use PostgreSQL")
 
 
+@pytest.mark.parametrize("house", ["sqlite"], indirect=True)
 def test_it_starts_anew_where_the_operator_says_so(house: House) -> None:
-    if not house.url.startswith("sqlite:"):
-        pytest.skip("this cannot go wrong with this engine")
     the_file_is_gone(house)
     Path(f"{house.file}.lock").unlink()
     assert house.cli.ok("default", "tenants", "list", "--json").json == []
