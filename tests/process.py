@@ -19,15 +19,18 @@ RUN = (sys.executable, "-c", "from cli.main import main; main()", "serve")
 
 
 class ServeProcess:
-    """`prefix` is a command to run it under, such as strace."""
+    """`prefix` is a command to run it under, such as strace; `run` and `environment` may
+    change before a start.
+    """
 
     def __init__(
         self, home: Path, url: str, *, prefix: Sequence[str] = (), **environment: str
     ) -> None:
         self.smtp_port, self.http_port = free_port(), free_port()
+        self.run: Sequence[str] = RUN
         self._prefix = prefix
         self._log = home.parent / "serve.log"
-        self._environment = {
+        self.environment = {
             **{k: v for k, v in os.environ.items() if not k.startswith("PILLARBOX_")},
             "PILLARBOX_HOME": str(home),
             "PILLARBOX_DB": url,
@@ -61,20 +64,30 @@ class ServeProcess:
 
     async def start(self) -> None:
         """Start, and return once it is ready."""
+        process = await self.launch()
+        async with asyncio.timeout(30):
+            while not await self._is_ready():
+                if process.returncode is not None:
+                    raise AssertionError(f"it ended at once:\n{self.log()}")
+                await asyncio.sleep(0.02)
+
+    async def launch(self) -> asyncio.subprocess.Process:
+        """Start, and wait for nothing."""
         with self._log.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *self._prefix,
-                *RUN,
-                env=self._environment,
+                *self.run,
+                env=self.environment,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
-        async with asyncio.timeout(30):
-            while not await self._is_ready():
-                if self.process.returncode is not None:
-                    raise AssertionError(f"it ended at once:\n{self.log()}")
-                await asyncio.sleep(0.02)
+        return self.process
+
+    async def ended(self, timeout_s: float = 30) -> int:
+        """Wait until it has ended by itself; return the exit code."""
+        assert self.process
+        return await asyncio.wait_for(self.process.wait(), timeout_s)
 
     async def kill(self) -> None:
         """Kill -9, with whatever it was started under and has started."""
