@@ -103,7 +103,10 @@ class QueueGauges:
         self._last: Depth | None = None
 
     async def refresh(self) -> None:
-        """Set the gauges; they stay as they are while the database does not answer in time."""
+        """Set the gauges; those of the database stay as they are while it does not answer in
+        time.
+        """
+        self._metrics.set_tasks(len(asyncio.all_tasks()))
         with suppress(TimeoutError):
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 await self._refreshed.answer()

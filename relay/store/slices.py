@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from relay.store.database import Database, Row, Value
 
 # A few milliseconds of an embedded database.
-SLICE = 10_000
+SLICE = 5_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from relay.store import (
     sqlite,
 )
 from relay.store.database import Each, Query
-from relay.store.queue import accept, claim, settle
+from relay.store.queue import claim, insert, settle
 
 ROOT = str(Path(__file__).parents[2])
 START = f"import sys; sys.path.insert(0, {ROOT!r}); from tests.faults.dying import main; main()"
@@ -64,8 +64,8 @@ class InMigration:
 Point = AtStatement | AtCall | InMigration
 
 POINTS: dict[str, Point] = {
-    "stored, before commit": AtStatement(accept.INSERT_MESSAGE),
-    "committed, before the reply": AtStatement(accept.INSERT_MESSAGE, committed=True),
+    "stored, before commit": AtStatement(insert.INSERT_MESSAGE),
+    "committed, before the reply": AtStatement(insert.INSERT_MESSAGE, committed=True),
     "claimed, before commit": AtStatement(claim.CLAIM),
     "claimed": AtStatement(claim.CLAIM, committed=True),
     "envelope said": AtCall("relay.dispatch.deliver:Begin.__call__"),
