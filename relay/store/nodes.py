@@ -76,7 +76,7 @@ def bury_dead(desk: Desk, node_id: str, claim: int) -> Script[Estate]:
         in_doubt += len((yield Query(INHERIT, (row["epoch"], epoch, claim))))
     if not in_doubt:
         return Estate(len(rows), tuple(lanes), ())
-    inherited = yield from deliveries((yield Query(CLAIMED, (epoch, claim, 0))), desk)
+    inherited = yield from deliveries((yield Query(CLAIMED, (epoch, claim))), desk)
     return Estate(len(rows), tuple(lanes), tuple(inherited))
 
 

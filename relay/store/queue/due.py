@@ -74,7 +74,7 @@ def claim_expired(desk: Desk, claim: int, most: int) -> Script[list[Delivery]]:
     """Lease mail whose own `expires_at` has passed, so that its end can be settled."""
     yield from must_live(desk.epoch)
     yield Query(CLAIM_EXPIRED, (desk.now, most, desk.epoch, claim))
-    return (yield from deliveries((yield Query(CLAIMED, (desk.epoch, claim, 0))), desk))
+    return (yield from deliveries((yield Query(CLAIMED, (desk.epoch, claim))), desk))
 
 
 def claim_old(
@@ -84,5 +84,5 @@ def claim_old(
     yield from must_live(desk.epoch)
     for priority in Priority:
         yield Query(CLAIM_OLD, (lane, int(priority), new_pk(before), most, desk.epoch, claim))
-    rows: Sequence[Row] = yield Query(CLAIMED, (desk.epoch, claim, 0))
+    rows: Sequence[Row] = yield Query(CLAIMED, (desk.epoch, claim))
     return (yield from deliveries(rows, desk))
