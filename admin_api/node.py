@@ -1,7 +1,6 @@
 """How this node is: /health, /ready, /metrics, /status; and /commands/run-now."""
 
 from admin_api.auth import rejection, token
-from admin_api.probes import depth_by_state
 from admin_api.problems import Answer, again, unauthorized
 from admin_api.routes import Access, Call, Route, shown
 from admin_api.schemas.model import Ok
@@ -51,13 +50,13 @@ async def status(services: Services, call: Call) -> Answer:
     own = call.caller.tenant_id
     troubles = [t for t in services.accounts_in_trouble() if own in (None, t.tenant_id)]
     mailboxes = [m for m in await services.mailboxes.troubled() if own in (None, m.key[0])]
-    queue = dict(await depth_by_state(services.database)) if call.caller.is_admin else None
+    depth = await services.gauges.depth() if call.caller.is_admin else None
     answer = Status(
         ok=True,
         active=services.is_active(),
         version=services.version,
         node=services.node,
-        queue=queue,
+        queue=None if depth is None else depth.by_state,
         accounts_in_trouble=[
             Trouble(tenant_id=t.tenant_id, account_id=t.account_id, reason=t.reason, until=t.until)
             for t in troubles

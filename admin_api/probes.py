@@ -6,7 +6,8 @@ Without that, an open route would let a stranger keep the database busy.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from relay.errors import RelayError, ShuttingDown, StoreFull
@@ -14,13 +15,15 @@ from relay.metrics import Metrics
 from relay.model import State
 from relay.store.database import Database, Query, Script
 from relay.store.events import EventStore
-from relay.store.queue import due
+from relay.store.queue.depth import Depth, depth
 
 T = TypeVar("T")
 
 PROBE_TIMEOUT_S = 5.0
 READY_FOR_S = 1.0
-DEPTH_FOR_S = 5.0
+GAUGES_FOR_S = 5.0
+# Counting what waits takes this share of the time at most, however much that is.
+COUNTING_SHARE = 0.05
 
 TOUCH = """
 INSERT INTO instance (name, value) VALUES ('probed_at', $1)
@@ -29,19 +32,34 @@ ON CONFLICT (name) DO UPDATE SET value = $1
 
 
 class Recent(Generic[T]):
-    """An answer that is kept for a while; those who ask meanwhile share one question."""
+    """An answer that is kept for a while; those who ask meanwhile share one question.
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], keep_s: float) -> None:
+    With a `share`, an answer that took long is kept for longer: asking takes no more of the time.
+    """
+
+    def __init__(
+        self, ask: Callable[[], Awaitable[T]], keep_s: float, share: float | None = None
+    ) -> None:
         self._ask = ask
         self._keep_s = keep_s
+        self._share = share
         self._asking: asyncio.Future[T] | None = None
         self._until = 0.0
 
     async def answer(self) -> T:
         if self._asking is None or (self._asking.done() and time.monotonic() >= self._until):
             self._until = time.monotonic() + self._keep_s
-            self._asking = asyncio.ensure_future(self._ask())
+            self._asking = asyncio.ensure_future(self._timed())
         return await asyncio.shield(self._asking)
+
+    async def _timed(self) -> T:
+        began_at = time.monotonic()
+        try:
+            return await self._ask()
+        finally:
+            if self._share is not None:
+                now = time.monotonic()
+                self._until = max(self._until, now + (now - began_at) / self._share)
 
 
 class Readiness:
@@ -74,37 +92,49 @@ class Readiness:
 
 
 class QueueGauges:
-    """Brings what only the database knows into the metrics."""
+    """Brings what only the database knows into the metrics and the status."""
 
     def __init__(self, database: Database, events: EventStore, metrics: Metrics) -> None:
         self._database = database
         self._events = events
         self._metrics = metrics
-        self._refreshed = Recent(self._refresh, DEPTH_FOR_S)
+        self._depth = Recent(self._count, 0.0, COUNTING_SHARE)
+        self._refreshed = Recent(self._refresh, GAUGES_FOR_S, COUNTING_SHARE)
+        self._last: Depth | None = None
 
     async def refresh(self) -> None:
-        await self._refreshed.answer()
+        """Set the gauges; those of the database stay as they are while it does not answer in
+        time.
+        """
+        self._metrics.set_tasks(len(asyncio.all_tasks()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                await self._refreshed.answer()
+
+    async def depth(self) -> Depth | None:
+        """Return how much waits, as it was counted last where that takes long. Raises
+        StoreUnavailable.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                return await self._depth.answer()
+        return self._last
+
+    async def _count(self) -> Depth:
+        self._last = await depth(self._database)
+        return self._last
 
     async def _refresh(self) -> None:
-        """Set the gauges; they stay as they are while the database does not answer."""
         try:
-            async with asyncio.timeout(PROBE_TIMEOUT_S):
-                counts = await due.depth(self._database)
-                oldest = await due.oldest_due(self._database)
-                backlog = await self._events.backlog()
-        except (TimeoutError, RelayError):
+            waiting = await self._depth.answer()
+            backlog = await self._events.backlog()
+        except RelayError:
             return
-        age_s = 0.0 if oldest is None else max(0.0, self._database.now() - oldest)
-        depths = {(State(state), int(priority)): n for (state, priority), n in counts.items()}
+        now, oldest_at = self._database.now(), waiting.oldest_at
+        age_s = 0.0 if oldest_at is None else max(0.0, now - oldest_at)
+        depths = {(State(s), int(priority)): n for (s, priority), n in waiting.recipients.items()}
         self._metrics.set_queue(depths, oldest_s=age_s)
         self._metrics.set_backlog(backlog)
-
-
-async def depth_by_state(database: Database) -> Mapping[str, int]:
-    totals: dict[str, int] = {}
-    for (state, _), count in (await due.depth(database)).items():
-        totals[state] = totals.get(state, 0) + count
-    return totals
 
 
 def touch(now: float) -> Script[None]:

@@ -18,7 +18,7 @@ import uvloop
 
 from bench.command import Bench, add_database, workplace
 from bench.figures import percentile_ms
-from bench.fill import Stock, settle_down, spool_of
+from bench.fill import original, spool_of
 from bench.load import Load, send
 from bench.pillarbox import TENANT, Login, Pillarbox, Upstream
 from bench.relays import running, sink_of, store
@@ -26,6 +26,7 @@ from bench.results import Check, Finding, Goal, Head, Row
 from bench.sink import Sink
 from bench.taker import Taker
 from tests.conftest import open_database
+from tests.faults.filling import Stock, settle_down
 from tests.peers.private_postfix import free_ports
 
 SINGLE = "single"
@@ -86,7 +87,7 @@ async def queue_up(url: str, mails: int) -> None:
     spool = spool_of(database)
     await spool.start()
     stock = Stock(database)
-    await stock.begin(spool, MAIL_BYTES)
+    await stock.begin(spool, original(database.now(), MAIL_BYTES))
     await stock.add(mails)
     await spool.close()
     await database.close()

@@ -21,7 +21,7 @@ from pathlib import Path
 import uvloop
 
 from bench.command import Bench, workplace
-from bench.fill import LANE, Stock, settle_down, spool_of
+from bench.fill import LANE, original, spool_of
 from bench.pillarbox import ACCOUNT, TENANT, Upstream
 from bench.relays import running, sink_of, store
 from bench.results import Check, Finding, Goal, Head, Row, ratios
@@ -31,6 +31,7 @@ from relay.store.database import Database
 from relay.store.queue.settle import Resolution, Settlement
 from relay.store.spool import Spool
 from tests.conftest import open_database
+from tests.faults.filling import Stock, settle_down
 from tests.vitals import forget_peak, peak_bytes
 
 ENGINES = {"sqlite": "SQLite", "postgres": "PostgreSQL"}
@@ -85,7 +86,7 @@ async def opened(place: Place, size_bytes: int) -> Line:
     spool = spool_of(database)
     await spool.start()
     line = Line(database, spool, Stock(database))
-    await line.stock.begin(spool, size_bytes)
+    await line.stock.begin(spool, original(database.now(), size_bytes))
     await line.stock.add(place.waiting)
     await settle_down(place.url)
     return line

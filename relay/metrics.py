@@ -215,6 +215,7 @@ class Metrics:
         self._backlog = self._gauge(
             "callback_backlog", "Events that the client is still to be told of", ("tenant",)
         )
+        self._tasks = self._gauge("event_loop_tasks", "Tasks that live in this process")
         self._connections = self._gauge(
             "pool_connections", "Upstream connections", ("tenant", "account", "state")
         )
@@ -333,6 +334,10 @@ class Metrics:
         self._oldest.set(oldest_s)
         if self._genro:
             self._genro.pending.set(sum(counts.get((s, p), 0) for s in _WAITING for p in Priority))
+
+    def set_tasks(self, count: int) -> None:
+        """Set how many tasks live: what is not ended shows here first."""
+        self._tasks.set(count)
 
     def set_connections(self, tenant: str, account: str, *, idle: int, busy: int) -> None:
         self._connections.labels(tenant, account, "idle").set(idle)

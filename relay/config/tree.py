@@ -31,6 +31,7 @@ from relay.config.values import (
     LookDays,
     Networks,
     Paths,
+    RecipientCount,
     ReportCount,
     Roots,
     Seconds,
@@ -109,8 +110,8 @@ class Smtp(Section):
     """Mails in one connection before the next MAIL is answered 421; 0: any."""
     max_receiving_bytes: Count
     """Content received at once; more is answered 452; empty: 10 x limits.max_message_bytes."""
-    max_recipients: Count = 100
-    """Recipients of one mail; one more is answered 452 4.5.3 (RFC 5321 §4.5.3.1.10)."""
+    max_recipients: RecipientCount = 100
+    """Recipients of one mail, at most 1000; one more is answered 452 4.5.3."""
     max_header_bytes: Count = 102400
     """Largest header block of a mail."""
     max_header_fields: Count = 1000

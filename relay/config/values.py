@@ -31,6 +31,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 _LONGEST_S = 10 * 366 * 86400
 _LARGEST = 1 << 50
 MOST_REPORTS = 1000
+MOST_RECIPIENTS = 1000
 
 IpNetwork = IPv4Network | IPv6Network
 
@@ -202,6 +203,7 @@ def _check_growing(pair: tuple[float, float]) -> tuple[float, float]:
 Count = Annotated[int, BeforeValidator(_number), Field(ge=1, le=_LARGEST)]
 UpToMebibyte = Annotated[int, Field(ge=0, le=1048576)]
 ReportCount = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_REPORTS)]
+RecipientCount = Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST_RECIPIENTS)]
 # At two deaths in a row all mail that a node had is suspected: so few put nothing aside.
 FaultCount = Annotated[int, BeforeValidator(_number), Field(ge=3, le=100)]
 Size = Annotated[int, BeforeValidator(_number), Field(ge=0, le=_LARGEST)]

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from relay.errors import OverQuota
 from relay.store.database import Database
+from relay.store.slices import Index, slices
 
 COUNT_EVERY_S = 2.0
 # Counting takes this share of the time at most, however much waits.
@@ -18,10 +19,15 @@ COME_AGAIN_S = 60.0
 MOST_TENANTS = 10_000
 ANY = 2**53
 
-COUNT = """
-SELECT COUNT(*) AS mails, CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS size_bytes FROM (
-    SELECT size_bytes FROM messages WHERE tenant_id = $1 AND final_at IS NULL LIMIT $2) AS waiting
-"""
+WAITING = Index(
+    "messages",
+    "tenant_id = $1 AND final_at IS NULL",
+    ("pk",),
+    ("",),
+    "size_bytes",
+    "CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) AS size_bytes",
+    is_of_one=True,
+)
 
 V = TypeVar("V")
 
@@ -89,12 +95,22 @@ class Backlog:
         if known is not None and known.until > self._clock():
             return known
         began_at = self._clock()
-        row = (await self._database.fetch(COUNT, tenant_id, self._bounds.messages or ANY))[0]
+        messages, size_bytes = await self._count(tenant_id)
         now = self._clock()
         until = now + max(COUNT_EVERY_S, (now - began_at) / COUNTING_SHARE)
-        known = Known(row["mails"], row["size_bytes"], until)
+        known = Known(messages, size_bytes, until)
         keep(self._known, tenant_id, known)
         return known
+
+    async def _count(self, tenant_id: str) -> tuple[int, int]:
+        """Return how many messages wait and their bytes, or as much of that as is too much."""
+        messages = size_bytes = 0
+        async for rows in slices(self._database, WAITING, tenant_id):
+            messages += sum(row["rows"] for row in rows)
+            size_bytes += sum(row["size_bytes"] for row in rows)
+            if self._is_over(messages, size_bytes):
+                break
+        return messages, size_bytes
 
 
 def keep(shelf: dict[str, V], tenant_id: str, value: V) -> None:

@@ -20,12 +20,19 @@ from relay.store.queue.settle import Notice
 from relay.store.spool import Spool
 from relay.store.tenants import TenantStore
 
+# However much waits, one transaction looks at so many.
+LOOKED_AT = 5_000
+END = """
+SELECT pk FROM messages WHERE tenant_id = $1 AND final_at IS NULL AND pk > $2 AND pk < $3
+ORDER BY pk LIMIT 1 OFFSET $4
+"""
 LATE = """
 SELECT pk, id, tenant_id, account_id, priority, sender, ret, envid, accepted_at, expires_at,
     size_bytes, ingress
 FROM messages
-WHERE tenant_id = $1 AND final_at IS NULL AND pk > $2 AND pk < $3 AND accepted_at <= $4
-    AND warned_at IS NULL AND late_at IS NULL AND held_at IS NULL AND sender <> ''
+WHERE tenant_id = $1 AND final_at IS NULL AND pk > $2 AND pk <= $3 AND accepted_at <= $4
+    AND ingress {among:$6} AND sender <> ''
+    AND warned_at IS NULL AND late_at IS NULL AND held_at IS NULL
     AND (deferred_ts IS NULL OR deferred_ts <= $4)
 ORDER BY pk LIMIT $5 {skip_locked}
 """
@@ -88,10 +95,17 @@ def warn_some(
     tenant_id: str, after: str, postmaster: Postmaster, patience: Patience, now: float
 ) -> Script[Round]:
     gates = yield from read_gates({tenant_id})
+    wanted = ingresses(gates.get(tenant_id))
+    if not wanted:
+        return Round((), None)
     before = now - patience.after_s
-    rows = yield Query(LATE, (tenant_id, after, new_pk(before), before, AT_ONCE))
-    following = rows[-1]["pk"] if len(rows) == AT_ONCE else None
-    late = [row for row in rows if wants(row, gates)]
+    youngest = new_pk(before)
+    ends = yield Query(END, (tenant_id, after, youngest, LOOKED_AT - 1))
+    following = ends[0]["pk"] if ends else None
+    until = following or youngest
+    late = yield Query(LATE, (tenant_id, after, until, before, AT_ONCE, wanted))
+    if len(late) == AT_ONCE:
+        following = late[-1]["pk"]
     if not late:
         return Round((), following)
     waiting = yield Query(WAITING, ([row["pk"] for row in late],))
@@ -99,6 +113,13 @@ def warn_some(
     notices = yield from notify(told, gates, postmaster, now)
     yield Each(WARNED, [(case.pk, now) for case in told])
     return Round(tuple(notices), following)
+
+
+def ingresses(gate: Gate | None) -> list[str]:
+    """Return by which ways mail came in whose senders are to be told."""
+    if gate is None:
+        return []
+    return [i.value for i in Ingress if is_wanted(gate.dsn, i, is_called=gate.is_called)]
 
 
 def wants(row: Row, gates: Mapping[str, Gate]) -> bool:

@@ -8,12 +8,13 @@ therefore seen in order, on both engines, whatever the clocks and the other tran
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from relay.formats.stored_json import object_in
 from relay.model import new_pk
 from relay.store.database import Database, Each, Query, Row, Script, Value
+from relay.store.slices import Index, slices
 
 # What one transaction changes at most, however much has gathered.
 PORTION = 10_000
@@ -65,12 +66,17 @@ SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), t.id, 'rejected', CAST($4 AS DOUBLE
     CAST($5 AS TEXT), CASE WHEN t.client_base_url IS NULL THEN 'none' ELSE 'waiting' END
 FROM tenants t WHERE t.id = $3
 """
-BACKLOG = """
-SELECT tenant_id, COUNT(*) AS events FROM events WHERE report = 'waiting' GROUP BY tenant_id
-"""
-BACKLOG_HELD = """
-SELECT tenant_id, COUNT(*) AS events FROM events WHERE report = 'held' GROUP BY tenant_id
-"""
+# An event is numbered by its time: hardly two of a tenant have the same number.
+WAITING = Index(
+    "events",
+    "report = 'waiting'",
+    ("tenant_id", "seq"),
+    ("", -1),
+    "tenant_id",
+    "tenant_id",
+    "tenant_id",
+)
+HELD = replace(WAITING, where="report = 'held'")
 
 Place = tuple[str, int]
 
@@ -181,9 +187,10 @@ class EventStore:
     async def backlog(self) -> dict[str, int]:
         """Count the events that each tenant is still to be told of."""
         counts: dict[str, int] = {}
-        for sql in (BACKLOG, BACKLOG_HELD):
-            for row in await self._database.fetch(sql):
-                counts[row["tenant_id"]] = counts.get(row["tenant_id"], 0) + row["events"]
+        for index in (WAITING, HELD):
+            async for rows in slices(self._database, index):
+                for row in rows:
+                    counts[row["tenant_id"]] = counts.get(row["tenant_id"], 0) + row["rows"]
         return counts
 
     async def _numbered(self, tenant_id: str, after: int, most: int) -> list[StoredEvent]:

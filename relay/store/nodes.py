@@ -78,7 +78,7 @@ def bury_dead(desk: Desk, node_id: str, claim: int, before: float) -> Script[Est
         in_doubt += len((yield Query(INHERIT, (row["epoch"], epoch, claim))))
     if not in_doubt:
         return Estate(len(rows), tuple(lanes), ())
-    inherited = yield from deliveries((yield Query(CLAIMED, (epoch, claim, 0))), desk)
+    inherited = yield from deliveries((yield Query(CLAIMED, (epoch, claim))), desk)
     return Estate(len(rows), tuple(lanes), tuple(inherited))
 
 

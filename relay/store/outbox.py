@@ -56,11 +56,15 @@ UPDATE events SET report = 'waiting' WHERE (message_pk, seq) IN (
     SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'held'
     ORDER BY seq LIMIT $2)
 """
+# Looked for among the next ones only: more may wait than can be looked through.
 HOLD_FOLLOWERS = """
-UPDATE events SET report = 'held' WHERE tenant_id = $1 AND report = 'waiting'
-    AND message_pk IN (SELECT message_pk FROM events WHERE tenant_id = $1 AND report = 'held')
-    AND EXISTS (SELECT 1 FROM events h
-        WHERE h.message_pk = events.message_pk AND h.seq < events.seq AND h.report = 'held')
+UPDATE events SET report = 'held' WHERE report = 'waiting' AND (message_pk, seq) IN (
+    SELECT e.message_pk, e.seq FROM (
+        SELECT message_pk, seq FROM events WHERE tenant_id = $1 AND report = 'waiting'
+        ORDER BY seq LIMIT $2) AS e
+    WHERE EXISTS (SELECT 1 FROM events h
+        WHERE h.message_pk = e.message_pk AND h.seq < e.seq AND h.report = 'held'))
+RETURNING seq
 """
 BATCH = f"SELECT {SHOWN} WHERE e.tenant_id = $1 AND e.report = 'waiting' ORDER BY e.seq LIMIT $2"
 DONE = """
@@ -238,7 +242,8 @@ def take(
 
 
 def next_events(tenant_id: str, most: int) -> Script[tuple[StoredEvent, ...]]:
-    yield Query(HOLD_FOLLOWERS, (tenant_id,))
+    while (yield Query(HOLD_FOLLOWERS, (tenant_id, most))):
+        pass
     rows = yield Query(BATCH, (tenant_id, most))
     return tuple(stored_event(row) for row in rows)
 

@@ -94,6 +94,8 @@ async def play_one(run: Run, rounds: int, place: Place) -> bool:
         traceback.print_exception(error)
         return False
     print(line(result), flush=True)
+    if run.figures:
+        print(f"  {run.figures()}", file=sys.stderr)
     for violation in result.violations:
         print(f"  {violation}", file=sys.stderr)
     return result.holds

@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import httpx
 
@@ -22,6 +23,8 @@ from tests.faults.invariants import Violation
 from tests.faults.ledgers import ClientLedger, Got, SinkLedger
 from tests.faults.tmpfs import SmallDisk
 from tests.process import KEY, RUN, TOKEN, ServeProcess
+
+T = TypeVar("T")
 
 TENANTS = ("acme", "rival")
 UPSTREAM_USER = "relay"
@@ -152,6 +155,10 @@ class House:
             return
         self.url = await make_database(self._postgres)
         self._stack.push_async_callback(drop_database, self.url)
+
+    async def keep(self, helper: AbstractAsyncContextManager[T]) -> T:
+        """Start what a fault needs beside the house; it ends with the house."""
+        return await self._stack.enter_async_context(helper)
 
     def new_node(self, number: int) -> ServeProcess:
         """Describe one more node of the instance, which is not started."""

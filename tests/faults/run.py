@@ -27,6 +27,8 @@ class Run:
     """A line of the table. `rounds` are those of the long run, `short` those of CI (0: not there).
 
     `owns_postgres` is for what is done to the PostgreSQL itself; `serve` is what the nodes run.
+    `figures` says what was measured besides.
+
     `begin` is done before the traffic, `end` after it and before the drain: the fault is over then
     at the latest. `peers` are the programs it needs (see `tests/peers/conftest.py`).
     """
@@ -44,6 +46,7 @@ class Run:
     checks: tuple[Check, ...] = ()
     serve: Sequence[str] = RUN
     disk: SmallDisk | None = None
+    figures: Callable[[], str] | None = None
     begin: Action | None = None
     end: Action | None = None
     peers: tuple[str, ...] = ()

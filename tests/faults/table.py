@@ -1,6 +1,6 @@
 """The table of all runs. A file of faults ends with its own `RUNS`, and stands here."""
 
-from tests.faults import clock, crash, disk, limits, nodes, postgres, sqlite, telling
+from tests.faults import clock, crash, disk, limits, nodes, postgres, soak, sqlite, telling
 from tests.faults.run import Run
 
 RUNS: tuple[Run, ...] = (
@@ -12,4 +12,5 @@ RUNS: tuple[Run, ...] = (
     *limits.RUNS,
     *telling.RUNS,
     *clock.RUNS,
+    *soak.RUNS,
 )

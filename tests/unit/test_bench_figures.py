@@ -8,7 +8,6 @@ import pytest
 
 from bench.distance import permitted_s
 from bench.figures import percentile_ms, shown, verdict
-from bench.fill import copy_of
 from bench.page import page
 from bench.report import Measured, Report, read, write
 from bench.results import (
@@ -26,6 +25,7 @@ from bench.results import (
 from bench.schedule import arrivals, highest_rate
 from bench.sections import SECTIONS, Section
 from bench.taker import Taker
+from tests.faults.filling import Filling, copy_of
 
 ROOT = Path(__file__).parents[2]
 FOUND: list[Finding] = [
@@ -114,7 +114,8 @@ def test_the_distance_permits_a_mail_for_each_connection_and_its_round_trips() -
 
 
 def test_a_copied_mail_differs_in_its_names_and_when_it_is_due_only() -> None:
-    sql = copy_of("recipients", ["message_pk", "n", "state", "due_at", "lane"])
+    columns = ["message_pk", "n", "state", "due_at", "lane"]
+    sql = copy_of("recipients", columns, Filling().changes("recipients"))
     assert "(message_pk, n, state, due_at, lane)" in sql
     assert "2), n, 'queued', due_at - 1000000000.0, lane FROM series, recipients" in sql
 

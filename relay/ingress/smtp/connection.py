@@ -252,6 +252,10 @@ class Connection(SMTP):
         """Begin to count anew: what went before was not in vain."""
         self._fruitless = self._errors = 0
 
+    def forgive_command(self) -> None:
+        """Do not count the command that is answered now: it brings the mail further."""
+        self._fruitless -= 1
+
     async def _leave(self, reply: str) -> None:
         self.reply(reply)
         await self.flush()

@@ -27,6 +27,8 @@ from relay.metrics import Metrics
 from relay.model import Credential, Ingress, Recipient
 
 HANDSHAKE_S = 30.0
+# Many clients name all recipients and give the mail again to those that were too many.
+MOST_EXCESS = 10_000
 MECHANISMS = ("PLAIN", "LOGIN")
 OLD_TLS = frozenset({"TLSv1", "TLSv1.1"})
 
@@ -47,13 +49,14 @@ class Services:
 @dataclass(slots=True)
 class Transaction:
     """A mail under way: who sends it, what MAIL said, the recipients so far, and what was put right
-    in what the client said.
+    in what the client said. `excess` counts the recipients that were too many.
     """
 
     login: Login
     given: MailFrom
     recipients: dict[str, Recipient] = field(default_factory=dict)
     repairs: set[Repair] = field(default_factory=set)
+    excess: int = 0
 
 
 class Session(Connection):
@@ -266,7 +269,10 @@ class Session(Connection):
         recipients = mail.recipients
         if given.address not in recipients:
             n = len(recipients)
+            if mail.excess < MOST_EXCESS:
+                self.forgive_command()
             if n >= self.settings.max_recipients:
+                mail.excess += 1
                 raise Refused("Too many recipients", code=452, enhanced="4.5.3")
             recipients[given.address] = Recipient(n, given.address, given.notify, given.orcpt)
         self.reply("250 2.1.5 Ok")

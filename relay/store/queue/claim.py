@@ -5,8 +5,10 @@ A claim takes recipients in the order of the index: priority, then age. A messag
 cut is taken whole, so that all its recipients go in one transaction.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from types import MappingProxyType
 from typing import TypeVar
 
 from relay.errors import Damaged, Held
@@ -20,6 +22,8 @@ V = TypeVar("V", str, int, float, bytes)
 
 # What stands in a text for bytes that are no UTF-8.
 UNREADABLE = "\ufffd"
+
+NO_BODIES: Mapping[str, Row] = MappingProxyType({})
 
 # A body up to this size comes with the claim; a larger one is fetched when its turn comes.
 INLINE_BYTES = 262_144
@@ -46,11 +50,15 @@ SELECT r.message_pk, r.n, r.address, r.attempts, r.unknowns, r.faults, r.notify,
     m.tenant_id, m.id, m.account_id, m.sender, m.ret, m.envid, m.has_8bit, m.has_utf8_headers,
     m.longest_line,
     m.size_bytes, m.on_unknown, m.max_attempts, m.expires_at, m.accepted_at, m.batch_code,
-    m.metadata, m.keeps_sender, m.is_prepared, m.ingress, c.body
+    m.metadata, m.keeps_sender, m.is_prepared, m.ingress
 FROM recipients r JOIN messages m ON m.pk = r.message_pk
-    LEFT JOIN contents c ON c.message_pk = m.pk AND m.size_bytes <= $3
 WHERE r.owner = $1 AND r.claim = $2 AND r.state = 'sending'
 ORDER BY r.priority, r.message_pk, r.n
+"""
+# Apart from the recipients: with each of a thousand it would come a thousand times.
+BODIES = """
+SELECT c.message_pk, c.body FROM contents c JOIN messages m ON m.pk = c.message_pk
+WHERE c.message_pk {among:$1} AND m.size_bytes <= $2
 """
 GIVE_UP = """
 UPDATE recipients SET state = 'queued', owner = NULL, claim = NULL, begun_at = NULL
@@ -99,13 +107,14 @@ def claim(requests: Sequence[ClaimRequest], desk: Desk) -> Script[list[list[Deli
         if not rows:
             answers.append([])
             continue
-        leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
+        leased = yield Query(CLAIMED, (epoch, request.claim))
         if len(rows) == request.most:
             last = leased[-1]
             rest = (request.lane, last["message_pk"], epoch, request.claim, last["priority"])
             yield Query(CLAIM_REST, rest)
-            leased = yield Query(CLAIMED, (epoch, request.claim, INLINE_BYTES))
-        answers.append((yield from deliveries(leased, desk)))
+            leased = yield Query(CLAIMED, (epoch, request.claim))
+        bodies = yield from read_bodies(leased)
+        answers.append((yield from deliveries(leased, desk, bodies)))
     return answers
 
 
@@ -119,17 +128,28 @@ def give_up(epoch: int, claims: Sequence[int]) -> Script[list[str]]:
     return lanes
 
 
-def deliveries(rows: Sequence[Row], desk: Desk) -> Script[list[Delivery]]:
+def read_bodies(leased: Sequence[Row]) -> Script[Mapping[str, Row]]:
+    """Return the content, by message, of those that are not too big to come with their claim."""
+    pks = sorted({row["message_pk"] for row in leased})
+    rows = yield Query(BODIES, (pks, INLINE_BYTES))
+    return {row["message_pk"]: row for row in rows}
+
+
+def deliveries(
+    rows: Sequence[Row], desk: Desk, bodies: Mapping[str, Row] = NO_BODIES
+) -> Script[list[Delivery]]:
     """Gather the rows of each message (they stand together) into one delivery."""
-    return (yield from readable(rows, delivery, desk))
+    return (yield from readable(rows, partial(delivery, bodies), desk))
 
 
-def delivery(rows: Sequence[Row]) -> Delivery:
+def delivery(bodies: Mapping[str, Row], rows: Sequence[Row]) -> Delivery:
     """Read one leased message. Raises Damaged, ValueError: what comes after meets no wrong type."""
     first = rows[0]
+    pk = text(first, "message_pk")
+    body = bodies.get(pk)
     return Delivery(
         epoch=first["owner"],
-        pk=text(first, "message_pk"),
+        pk=pk,
         id=required(first, "id", str),
         tenant_id=text(first, "tenant_id"),
         account_id=optional(first, "account_id", str),
@@ -153,7 +173,7 @@ def delivery(rows: Sequence[Row]) -> Delivery:
         metadata=optional(first, "metadata", str),
         keeps_sender=bool(first["keeps_sender"]),
         is_prepared=bool(first["is_prepared"]),
-        content=optional(first, "body", bytes),
+        content=None if body is None else optional(body, "body", bytes),
         ingress=Ingress(first["ingress"]),
     )
 

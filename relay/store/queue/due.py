@@ -50,20 +50,6 @@ WITH old AS MATERIALIZED (
 UPDATE recipients SET state = 'sending', owner = $3, claim = $4
 FROM old WHERE message_pk = pk AND n = place
 """
-DEPTH = """
-SELECT state, priority, COUNT(*) AS recipients FROM recipients WHERE state = 'queued' GROUP BY
-    state, priority
-UNION ALL
-SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'deferred' GROUP BY state, priority
-UNION ALL
-SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'sending' GROUP BY state, priority
-UNION ALL
-SELECT state, priority, COUNT(*) FROM recipients WHERE state = 'suspended' GROUP BY state, priority
-"""
-OLDEST = """
-SELECT MIN(accepted_at) FROM messages WHERE pk = (SELECT MIN(message_pk) FROM recipients WHERE
-    state = 'queued')
-"""
 
 
 def promote(now: float, most: int) -> Script[list[str]]:
@@ -84,23 +70,11 @@ async def lanes_with_work(database: Database) -> list[str]:
     return [row["lane"] for row in await database.fetch(LANES)]
 
 
-async def depth(database: Database) -> dict[tuple[str, Priority], int]:
-    """Count the recipients that are not final by (state, priority)."""
-    rows = await database.fetch(DEPTH)
-    return {(row["state"], Priority(row["priority"])): row["recipients"] for row in rows}
-
-
-async def oldest_due(database: Database) -> float | None:
-    """Return when the oldest mail that is due was accepted, None when nothing is due."""
-    rows = await database.fetch(OLDEST)
-    return None if rows[0][0] is None else float(rows[0][0])
-
-
 def claim_expired(desk: Desk, claim: int, most: int) -> Script[list[Delivery]]:
     """Lease mail whose own `expires_at` has passed, so that its end can be settled."""
     yield from must_live(desk.epoch)
     yield Query(CLAIM_EXPIRED, (desk.now, most, desk.epoch, claim))
-    return (yield from deliveries((yield Query(CLAIMED, (desk.epoch, claim, 0))), desk))
+    return (yield from deliveries((yield Query(CLAIMED, (desk.epoch, claim))), desk))
 
 
 def claim_old(
@@ -110,5 +84,5 @@ def claim_old(
     yield from must_live(desk.epoch)
     for priority in Priority:
         yield Query(CLAIM_OLD, (lane, int(priority), new_pk(before), most, desk.epoch, claim))
-    rows: Sequence[Row] = yield Query(CLAIMED, (desk.epoch, claim, 0))
+    rows: Sequence[Row] = yield Query(CLAIMED, (desk.epoch, claim))
     return (yield from deliveries(rows, desk))
