@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import uvloop
 
 from bench.call import Message, bodies, message, post_all
-from bench.command import Bench, add_database, workplace
+from bench.command import Bench, add_database, scratch_folder
 from bench.pillarbox import Pillarbox
 from bench.relays import Relay, Setup, pillarbox
 from bench.results import Check, Finding, Goal, Head, Row
@@ -87,7 +87,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     """Yield a row for each number of mails."""
     mail_mb = f"{encoded_size(options.size) / 1e6:.1f}"
     over_idle: dict[int, list[float]] = {}
-    with workplace(options) as folder, pillarbox(folder, Setup(options.database)) as both:
+    with scratch_folder(options) as folder, pillarbox(folder, Setup(options.database)) as both:
         relay, process = both
         yield HEAD
         for mails in MAILS:

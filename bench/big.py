@@ -19,7 +19,7 @@ from pathlib import Path
 import uvloop
 
 from bench.certificate import client, issue
-from bench.command import Bench, workplace
+from bench.command import Bench, scratch_folder
 from bench.figures import percentile_ms
 from bench.load import Load, send
 from bench.pillarbox import Pillarbox
@@ -111,7 +111,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     wanted: list[Check] = []
     for tls in (None, client()):
-        with workplace(options) as folder:
+        with scratch_folder(options) as folder:
             lags = folder / "lags"
             setup = Setup(certificate=issue(folder) if tls else None, lags=lags)
             with pillarbox(folder, setup) as (relay, process):

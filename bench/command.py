@@ -63,7 +63,7 @@ def stop_in_order() -> None:
 
 
 @contextmanager
-def workplace(options: argparse.Namespace) -> Iterator[Path]:
+def scratch_folder(options: argparse.Namespace) -> Iterator[Path]:
     """Make a folder on the disk that was named, which other users may enter."""
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)

@@ -25,7 +25,7 @@ from pathlib import Path
 import uvloop
 
 from bench.call import bodies, messages, post_all
-from bench.command import Bench, workplace
+from bench.command import Bench, scratch_folder
 from bench.pillarbox import TENANT, Pillarbox, Upstream
 from bench.relays import running, store
 from bench.results import Check, Finding, Goal, Head, Row
@@ -111,7 +111,7 @@ def measure_one(
 def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     wanted: list[Check] = []
-    with workplace(options) as base:
+    with scratch_folder(options) as base:
         for connections in options.connections:
             for number, way in enumerate(WAYS):
                 folder = base / f"{connections}-{number}"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.command import Bench, workplace
+from bench.command import Bench, scratch_folder
 from bench.figures import percentile_ms
 from bench.load import Load, send
 from bench.pillarbox import TENANT, Login, Pillarbox, Upstream
@@ -162,7 +162,7 @@ async def lay(siege: Siege, process: Pillarbox, login: Login, lags: Path) -> Row
 
 def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
-    with workplace(options) as folder:
+    with scratch_folder(options) as folder:
         for siege in SIEGES:
             if options.only in (None, siege.name):
                 yield measured(siege, Path(tempfile.mkdtemp(dir=folder)))

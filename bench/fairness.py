@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from bench.command import Bench, add_database, workplace
+from bench.command import Bench, add_database, scratch_folder
 from bench.figures import percentile_ms
 from bench.fill import original, spool_of
 from bench.load import Load, send
@@ -98,7 +98,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     [port] = free_ports(1)
     with (
-        workplace(options) as folder,
+        scratch_folder(options) as folder,
         sink_of(None) as sink,
         store(folder, options.database) as (settings, _),
     ):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.command import Bench, add_database, workplace
+from bench.command import Bench, add_database, scratch_folder
 from bench.cost import cpu_s, memory_bytes
 from bench.load import Load, send
 from bench.pillarbox import TENANT, Pillarbox, Upstream
@@ -45,7 +45,7 @@ def start_s(folder: Path, settings: dict[str, str]) -> float:
 def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     with (
-        workplace(options) as folder,
+        scratch_folder(options) as folder,
         sink_of(None) as sink,
         store(folder, options.database) as (settings, _),
     ):

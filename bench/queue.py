@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.command import Bench, workplace
+from bench.command import Bench, scratch_folder
 from bench.fill import LANE, original, spool_of
 from bench.pillarbox import ACCOUNT, TENANT, Upstream
 from bench.relays import running, sink_of, store
@@ -159,7 +159,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     wanted: list[Check] = []
     yield COST
     for engine in options.engines:
-        with workplace(options) as folder, sink_of(None) as sink, ExitStack() as stack:
+        with scratch_folder(options) as folder, sink_of(None) as sink, ExitStack() as stack:
             places = [made_place(stack, folder / str(n), engine, n, sink) for n in lengths]
             found = uvloop.run(costs(places, options))
             for place, each in zip(places, found, strict=True):

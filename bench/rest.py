@@ -19,7 +19,7 @@ from itertools import count
 import uvloop
 
 from bench.call import bodies, messages, post_all, post_at
-from bench.command import Bench, add_database, workplace
+from bench.command import Bench, add_database, scratch_folder
 from bench.cost import cpu_s, memory_bytes
 from bench.figures import percentile_ms
 from bench.pillarbox import Pillarbox
@@ -142,7 +142,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     """Yield the closed loop's rows, then those of every rate of the open loop."""
     wanted: list[Check] = []
     name = {"sqlite": "SQLite", "postgres": "PostgreSQL"}[options.database]
-    with workplace(options) as folder, pillarbox(folder, Setup(options.database)) as both:
+    with scratch_folder(options) as folder, pillarbox(folder, Setup(options.database)) as both:
         relay, process = both
         yield CLOSED
         most: dict[int, float] = {}

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import uvloop
 
 from bench.certificate import client, issue
-from bench.command import Bench, add_database, workplace
+from bench.command import Bench, add_database, scratch_folder
 from bench.cost import cpu_s, memory_bytes
 from bench.figures import percentile_ms
 from bench.load import Load, send
@@ -145,7 +145,7 @@ def compare(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     wanted: list[Check] = []
     with ExitStack() as stack:
-        folder = stack.enter_context(workplace(options))
+        folder = stack.enter_context(scratch_folder(options))
         certificate = issue(folder) if options.tls else None
         tls = client() if options.tls else None
         setup = Setup(options.database, options.nodes, certificate)

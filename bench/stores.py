@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-from bench.command import Bench, workplace
+from bench.command import Bench, scratch_folder
 from bench.relays import Setup, pillarbox
 from bench.results import Check, Finding, Goal
 from bench.smtp import HEAD, Run, beside, in_turns, kinds, ratio_row, run_row
@@ -29,7 +29,7 @@ def measure(options: argparse.Namespace) -> Iterator[Finding]:
     yield HEAD
     wanted: list[Check] = []
     with ExitStack() as stack:
-        base = stack.enter_context(workplace(options))
+        base = stack.enter_context(scratch_folder(options))
         relays = []
         for number, (name, setup) in enumerate(SETUPS.items()):
             folder = base / str(number)

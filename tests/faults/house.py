@@ -156,9 +156,9 @@ class House:
         self.url = await make_database(self._postgres)
         self._stack.push_async_callback(drop_database, self.url)
 
-    async def keep(self, helper: AbstractAsyncContextManager[T]) -> T:
+    async def keep(self, resource: AbstractAsyncContextManager[T]) -> T:
         """Start what a fault needs beside the house; it ends with the house."""
-        return await self._stack.enter_async_context(helper)
+        return await self._stack.enter_async_context(resource)
 
     def new_node(self, number: int) -> ServeProcess:
         """Describe one more node of the instance, which is not started."""
