@@ -31,46 +31,50 @@ class Index:
     is_of_one: bool = False
 
     @property
-    def _slice(self) -> str:
-        first = 2 if self.is_of_one else 1
-        marks = ", ".join(f"${n}" for n in range(first, first + len(self.key)))
+    def end(self) -> str:
+        """Find the key at which a slice ends; the last value is its length less one."""
         keys = ", ".join(self.key)
-        return f"{self.where} AND ({keys}) > ({marks}) ORDER BY {keys} LIMIT"
-
-    @property
-    def _next(self) -> int:
-        return len(self.key) + self.is_of_one + 1
+        return (
+            f"SELECT {keys} FROM {self.table} WHERE {self.where} AND {self._beyond(0)}"  # noqa: S608 - of constants
+            f" ORDER BY {keys} LIMIT 1 OFFSET ${self._mark(len(self.key))}"
+        )
 
     @property
     def count(self) -> str:
-        """Count one slice; the last value says how long it is."""
+        """Count what is behind one key and not behind another."""
+        return self._count(f"{self._beyond(0)} AND {self._compared('<=', len(self.key))}")
+
+    @property
+    def rest(self) -> str:
+        """Count what is behind a key."""
+        return self._count(self._beyond(0))
+
+    def _count(self, where: str) -> str:
         grouped = f" GROUP BY {self.by}" if self.by else ""
         return (
             f"SELECT {self.counted}, COUNT(*) AS rows FROM (SELECT {self.columns}"  # noqa: S608 - of constants
-            f" FROM {self.table} WHERE {self._slice} ${self._next}) AS slice{grouped}"
+            f" FROM {self.table} WHERE {self.where} AND {where}) AS slice{grouped}"
         )
 
-    @property
-    def end(self) -> str:
-        """Find the key at which a slice ends; the last value is its length less one."""
-        return (
-            f"SELECT {', '.join(self.key)} FROM {self.table}"  # noqa: S608 - of constants
-            f" WHERE {self._slice} 1 OFFSET ${self._next}"
-        )
+    def _beyond(self, before: int) -> str:
+        return self._compared(">", before)
+
+    def _compared(self, sign: str, before: int) -> str:
+        marks = ", ".join(f"${self._mark(before + n)}" for n in range(len(self.key)))
+        return f"({', '.join(self.key)}) {sign} ({marks})"
+
+    def _mark(self, place: int) -> int:
+        return place + self.is_of_one + 1
 
 
 async def slices(
     database: Database, index: Index, *of: Value, size: int = SLICE
 ) -> AsyncIterator[Sequence[Row]]:
     """Count slice after slice; `of` is the value of the index's own parameter."""
-    count, end = index.count, index.end
     start = index.start
-    while True:
-        rows = await database.fetch(count, *of, *start, size)
-        yield rows
-        if sum(row["rows"] for row in rows) < size:
-            return
-        ends = await database.fetch(end, *of, *start, size - 1)
-        if not ends:
-            return
-        start = tuple(ends[0][n] for n in range(len(index.key)))
+    while ends := await database.fetch(index.end, *of, *start, size - 1):
+        # First its end: what leaves a slice while it is counted must not move the next.
+        end = tuple(ends[0][n] for n in range(len(index.key)))
+        yield await database.fetch(index.count, *of, *start, *end)
+        start = end
+    yield await database.fetch(index.rest, *of, *start)

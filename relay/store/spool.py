@@ -329,7 +329,12 @@ class Spool:
     def _settle(
         self, items: Sequence[Settlement | Release]
     ) -> Script[Sequence[Notice | RelayError | None]]:
-        current = [item for item in items if item.delivery.epoch == self.epoch]
+        now = self.now()
+        current = [
+            item.by_clock(now) if isinstance(item, Settlement) else item
+            for item in items
+            if item.delivery.epoch == self.epoch
+        ]
         first_seq = self.next_seq(seqs_needed(current))
         answers = iter((yield from settle(current, self.epoch, first_seq, self._notify)))
         return [

@@ -238,15 +238,20 @@ class SqliteDatabase:
             by_s = self._clock.behind_s()
             if was_set(by_s):
                 await self._follow_step(by_s)
-            self._clock.follow(by_s)
+            self._clock.follow(self._clock.behind_s())
 
     async def _follow_step(self, by_s: float) -> None:
         """Move what waits, once: nobody knows what became of a write without an answer."""
         try:
-            await self.write(partial(move, by_s))
+            await self._in_thread(self._step, by_s)
             maillog.clock_set(by_s=by_s)
         except RelayError as error:
             maillog.store_trouble(error)
+
+    def _step(self, connection: sqlite3.Connection, by_s: float) -> None:
+        """Change both in the thread that writes, so that nothing comes between them."""
+        transaction(connection, [partial(move, by_s)], Turn())
+        self._clock.follow(by_s)
 
     async def _in_thread(self, function: Callable[..., T], *args: Any) -> T:
         if self._is_closed:

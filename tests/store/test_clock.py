@@ -1,19 +1,21 @@
 """A clock that is set: time follows, and what waits keeps its wait."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from relay.model import Account
+from relay.model import Account, State, Tenant
 from relay.store import limits
 from relay.store.clock import Clock, move, was_set
 from relay.store.database import Database, Query, Script
 from relay.store.migrate import migrate
 from relay.store.sqlite import SqliteDatabase, open_sqlite
 from tests.waiting import until
+
+from .conftest import new_spool, put, settlement
 
 HOUR_S = 3600.0
 LIMITED = Account("acme", "main", "127.0.0.1", 25, limit_per_minute=2, limit_per_hour=3)
@@ -74,3 +76,22 @@ async def test_what_left_in_the_last_minutes_still_counts(db: Database, by_s: fl
 
 def count_at(at: float) -> Script[None]:
     yield Query(limits.COUNT, (*LIMITED.key, int(at)))
+
+
+async def test_a_result_that_was_decided_before_the_clock_was_set_back_waits_no_longer(
+    db: Database, acme: Tenant
+) -> None:
+    spool = new_spool(db)
+    await spool.start()
+    accepted = await put(spool)
+    (delivery,) = await spool.claim("acme/main", 1)
+    decided = settlement(spool, delivery, State.DEFERRED, due_in_s=60)
+    hour_ahead = replace(
+        decided,
+        ended_at=decided.ended_at + 3600,
+        resolutions=tuple(replace(r, due_at=r.due_at + 3600) for r in decided.resolutions),
+    )
+    await spool.settle(hour_ahead)
+    [row] = await db.fetch("SELECT due_at FROM recipients WHERE message_pk = $1", accepted.pk)
+    assert row["due_at"] == pytest.approx(spool.now() + 60, abs=20)
+    await spool.close()

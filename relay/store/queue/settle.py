@@ -107,6 +107,16 @@ class Settlement:
     remote: str | None = None
     is_bare: bool = False
 
+    def by_clock(self, now: float) -> "Settlement":
+        """Return a result of the future as of now, since the clock was set back after it was
+        decided: what is to be tried again waits as long as it was to.
+        """
+        ahead_s = self.ended_at - now
+        if ahead_s <= 0:
+            return self
+        resolutions = tuple(replace(r, due_at=r.due_at - ahead_s) for r in self.resolutions)
+        return replace(self, ended_at=now, resolutions=resolutions)
+
     @property
     def may_be_told(self) -> bool:
         """Whether its sender may have to hear of it; of most mail there is nothing to tell."""
