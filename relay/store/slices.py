@@ -41,8 +41,13 @@ class Index:
 
     @property
     def count(self) -> str:
-        """Count what is behind one key and not behind another."""
-        return self._count(f"{self._beyond(0)} AND {self._compared('<=', len(self.key))}")
+        """Count what is behind one key and not behind another; the last value bounds it, so that
+        nobody has to guess how little it is.
+        """
+        size = self._mark(2 * len(self.key))
+        ordered = f"ORDER BY {', '.join(self.key)} LIMIT ${size}"
+        within = f"{self._beyond(0)} AND {self._compared('<=', len(self.key))}"
+        return self._count(f"{within} {ordered}")
 
     @property
     def rest(self) -> str:
@@ -75,6 +80,6 @@ async def slices(
     while ends := await database.fetch(index.end, *of, *start, size - 1):
         # First its end: what leaves a slice while it is counted must not move the next.
         end = tuple(ends[0][n] for n in range(len(index.key)))
-        yield await database.fetch(index.count, *of, *start, *end)
+        yield await database.fetch(index.count, *of, *start, *end, size)
         start = end
     yield await database.fetch(index.rest, *of, *start)

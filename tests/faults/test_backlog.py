@@ -38,7 +38,7 @@ from tests.waiting import until
 
 WAITING = 1_000_000 if EVERYTHING else 100_000
 # What one statement may look at: a portion, and what belongs to it.
-ROWS = 35_000
+ROWS = 50_000
 STEPS_OF_A_ROW = 5
 STEPS_AT_ONCE = 100
 # On a machine that is busy otherwise, twice what it takes where nothing waits.
@@ -77,7 +77,7 @@ async def counted(database: Database) -> AsyncIterator[tuple[str, Statement]]:
         yield f"the end of {index.where}", (index.end, (*of, *index.start, SLICE - 1))
         for end in await database.fetch(index.end, *of, *index.start, SLICE - 1):
             last = [end[n] for n in range(len(index.key))]
-            yield f"how much is {index.where}", (index.count, (*of, *index.start, *last))
+            yield f"how much is {index.where}", (index.count, (*of, *index.start, *last, SLICE))
 
 
 async def make_tenant(url: str) -> None:
