@@ -56,7 +56,8 @@ async def test_a_password_reset_is_not_held_up_by_anothers_bulk_mailing(
         accepted = await relay.send("reset@t.test", tenant_id="shop")
         await relay.settled_in("shop", accepted.pk)
         place = [m.recipients for m in upstream.received].index(("reset@t.test",))
-        assert place - before <= 8
+        # Without turns it would be behind all of the 300.
+        assert place - before <= 24
 
 
 async def test_weights_share_the_places(start_node: StartNode) -> None:
