@@ -15,6 +15,7 @@ from relay.errors import CommitInDoubt, Fenced, Refused, RelayError, StoreUnavai
 from relay.model import Account, Delivery, NewMail, OnUnknown
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
+from relay.store.doubts import Doubts
 from relay.store.queue.arrival import Accepted, Arrival, Lease, named
 from relay.store.queue.aside import Desk, FaultPolicy, charge
 from relay.store.queue.claim import (
@@ -110,7 +111,7 @@ class Spool:
         self._renewed_at = 0.0
         self._last_claim = 0
         self._last_seq = 0
-        self._in_doubt: set[int] = set()
+        self._doubts = Doubts(time.monotonic)
         self._taker: Taker[Any] | None = None
         self._lease_task: asyncio.Task[None] | None = None
         incoming = Writer(database, on_commit, on_full)
@@ -254,11 +255,11 @@ class Spool:
 
     async def end_doubts(self) -> list[str]:
         """Make due again what was leased by commits that were not answered; return its lanes."""
-        numbers = sorted(self._in_doubt)
-        if not numbers:
+        claims = self._doubts.claims
+        if not claims:
             return []
-        lanes = await self.database.write(lambda: give_up(self.epoch, numbers))
-        self._in_doubt.difference_update(numbers)
+        lanes = await self.database.write(lambda: give_up(self.epoch, claims))
+        self._doubts.asked(claims)
         return lanes
 
     async def content(self, pk: str) -> bytes | None:
@@ -289,7 +290,7 @@ class Spool:
         answers = result if isinstance(result, list) else []
         if isinstance(result, RelayError):
             lease = next((a.lease for a in arrivals if a.lease is not None), None)
-            self._note_doubt(lease.claim if lease else None, result)
+            self._doubts.note(lease.claim if lease else None, result)
         self._announce_all(answers)
         for n, arrival in enumerate(arrivals):
             self._hand_over(arrival, answers[n] if answers else None)
@@ -308,12 +309,7 @@ class Spool:
 
     def _claimed(self, request: ClaimRequest, result: list[Delivery] | RelayError) -> None:
         if isinstance(result, RelayError):
-            self._note_doubt(request.claim, result)
-
-    def _note_doubt(self, claim: int | None, error: RelayError) -> None:
-        """Remember a lease that may be in the store although its commit was not answered."""
-        if claim is not None and isinstance(error, StoreUnavailable):
-            self._in_doubt.add(claim)
+            self._doubts.note(request.claim, result)
 
     def _accept(self, groups: Sequence[Group]) -> Script[list[Outcome]]:
         return (yield from accept_groups(groups, self.epoch, self.now(), self._notify))

@@ -1,5 +1,5 @@
 """A real database whose answers can be lost: what was committed is committed, but nobody
-hears of it.
+hears of it; or it is committed only later.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,8 @@ class ForgetfulDatabase:
     def __init__(self, database: Database) -> None:
         self.single_writer = database.single_writer
         self.answers_to_lose = 0
+        self.writes_to_hold = 0
+        self._held: list[Sequence[Write[Any]]] = []
         self._database = database
 
     def now(self) -> float:
@@ -30,7 +32,17 @@ class ForgetfulDatabase:
         value: T = (await self.write_all([script]))[0]
         return value
 
+    async def land(self) -> None:
+        """Commit what was held."""
+        held, self._held = self._held, []
+        for scripts in held:
+            await self._database.write_all(scripts)
+
     async def write_all(self, scripts: Sequence[Write[Any]]) -> list[Any]:
+        if self.writes_to_hold:
+            self.writes_to_hold -= 1
+            self._held.append(scripts)
+            raise CommitInDoubt("the server is frozen")
         answers = await self._database.write_all(scripts)
         if self.answers_to_lose:
             self.answers_to_lose -= 1

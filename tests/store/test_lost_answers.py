@@ -73,3 +73,18 @@ async def test_mail_whose_commit_was_not_answered_is_found_and_due(
     assert taker.cancelled == ["acme/main"]
     assert await spool.end_doubts() == ["acme/main"]
     assert [d.pk for d in await spool.claim("acme/main", 9)] == [accepted.pk]
+
+
+@pytest.mark.parametrize("begins", [False, True])
+async def test_mail_whose_commit_comes_late_is_due_all_the_same(
+    forgetful: Forgetful, begins: bool
+) -> None:
+    spool, database = forgetful
+    spool.serve(RecordingTaker(takes=True, begins=begins))
+    database.writes_to_hold = 1
+    with pytest.raises(StoreUnavailable):
+        await put(spool)
+    assert await spool.end_doubts() == []
+    await database.land()
+    assert await spool.end_doubts() == ["acme/main"]
+    assert len(await spool.claim("acme/main", 9)) == 1

@@ -115,7 +115,8 @@ class Settlement:
         if ahead_s <= 0:
             return self
         resolutions = tuple(replace(r, due_at=r.due_at - ahead_s) for r in self.resolutions)
-        return replace(self, ended_at=now, resolutions=resolutions)
+        started_at = self.started_at - ahead_s
+        return replace(self, started_at=started_at, ended_at=now, resolutions=resolutions)
 
     @property
     def may_be_told(self) -> bool:
