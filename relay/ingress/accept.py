@@ -117,6 +117,8 @@ class Door:
         self._suppressions = SuppressionStore(spool.database, time.monotonic)
         self._backlog = Backlog(spool.database, settings.waiting, time.monotonic)
         self.is_open = True
+        # The time that mail is dated by (Unix seconds).
+        self.now = spool.now
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -154,11 +156,7 @@ class Door:
         """
         if not self.is_open:
             raise ShuttingDown("this node takes no mail: it is being drained")
-        self.check_disk()
-
-    def now(self) -> float:
-        """Return the time that mail is dated by (Unix seconds)."""
-        return self._spool.now()
+        self._disk.check()
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
@@ -173,7 +171,7 @@ class Door:
 
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
         self.check_open()
-        now = self._spool.now()
+        now = self.now()
         # A microsecond apart, so that the order of the call is the order of the queue.
         candidates = [
             await self._candidate(submission, now + place * 1e-6)
@@ -188,7 +186,8 @@ class Door:
                 submission = with_controls(submission, controls(head, now))
                 check_sender(submission, head)
             account = await self._account(submission)
-            await self._backlog.enter(submission.tenant_id, len(submission.content))
+            if self._backlog.is_bounded:
+                await self._backlog.enter(submission.tenant_id, len(submission.content))
             tenant = await self._directory.tenant(submission.tenant_id)
             wait_s = submission.due_at - now if submission.due_at else 0.0
             held = Held(wait_s, self._settings.lifetime_s)
@@ -211,7 +210,7 @@ class Door:
         if isinstance(stored, Repeat):
             return stored
         answers = judged.complete(stored)
-        duration_s = self._spool.now() - judged.now
+        duration_s = self.now() - judged.now
         for candidate, answer in zip(judged.candidates, answers, strict=True):
             self._tell(candidate.submission, answer, duration_s)
         return answers

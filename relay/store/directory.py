@@ -82,6 +82,8 @@ class Directory:
             lambda _all: admissions(credentials), now
         )
         self._keys: Shelf[ApiKey | None] = Shelf(tenants.find_key, now)
+        # How often a tenant or a login was changed, as far as was heard here.
+        self.changes = 0
         database.on_signal(self._on_signal)
 
     async def tenant(self, tenant_id: str) -> Tenant | None:
@@ -105,11 +107,13 @@ class Directory:
 
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic == "tenant":
+            self.changes += 1
             self._tenants.forget(payload)
             self._keys.clear()
         elif topic == "account":
             self._accounts.forget(payload.partition("/")[0])
         elif topic == "credential":
+            self.changes += 1
             self._credentials.forget(payload)
             self._networked.forget(ALL)
 

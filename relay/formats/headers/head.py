@@ -8,6 +8,7 @@ is refused.
 import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
@@ -34,6 +35,11 @@ class Field(NamedTuple):
     end: int
 
 
+@lru_cache(maxsize=256)
+def _lower(name: str) -> bytes:
+    return name.lower().encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """The fields of a header block. Names are asked for in any case, and kept in lower case;
@@ -53,7 +59,7 @@ class Head:
         return len(self.block)
 
     def first(self, name: str) -> str | None:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         if wanted in self.names:
             for field in self.fields:
                 if field.name == wanted:
@@ -61,14 +67,14 @@ class Head:
         return None
 
     def all(self, name: str) -> list[str]:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         return [self.value(field) for field in self.fields if field.name == wanted]
 
     def has(self, name: str) -> bool:
-        return name.lower().encode() in self.names
+        return _lower(name) in self.names
 
     def count(self, name: str) -> int:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         return [field.name for field in self.fields].count(wanted) if wanted in self.names else 0
 
     @property

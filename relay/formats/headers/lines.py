@@ -14,21 +14,20 @@ from relay.formats.headers.slices import Steps, at_once, counting, finding, repl
 from relay.model import ContentTraits
 
 LINE_MAX_OCTETS = 998  # RFC 5322 §2.1.1, without the CRLF
-_SMALL_BYTES = 16_384
 _REST_AFTER_BYTES = 262_144
 
 
 def assess(content: bytes) -> ContentTraits:
     """Tell what the mail needs from an upstream. Raises ContentRefused for NUL, bare CR, bare LF.
 
-    `longest_line` is exact in mails of at most 16 KB and wherever it is over 998; else it is 998.
+    `longest_line` is exact where it is over 998; else it is 998.
     """
     return at_once(assessing(content))
 
 
 def assessing(content: bytes) -> Steps[ContentTraits]:
-    pairs, longest = yield from _measuring(content)
-    yield from _refusing_stray(content, pairs)
+    yield from _refusing_stray(content)
+    longest = yield from _leaping(content)
     if content.isascii():
         return ContentTraits(longest_line=longest)
     return ContentTraits(
@@ -54,8 +53,6 @@ def making_crlf(content: bytes) -> Steps[bytes]:
 
 def longest_line(content: bytes) -> int:
     """Return the octets of the longest line, CRLF not counted; as exact as `assess` says."""
-    if len(content) <= _SMALL_BYTES:
-        return max(map(len, content.split(b"\r\n")))
     return at_once(_leaping(content))
 
 
@@ -81,15 +78,6 @@ def unstuffing(content: bytes) -> Steps[bytes]:
     return content[1:] if content.startswith(b".") else content
 
 
-def _measuring(content: bytes) -> Steps[tuple[int, int]]:
-    """Return how many CRLF there are and the longest line; one search for both where that pays."""
-    if len(content) <= _SMALL_BYTES:
-        lines = content.split(b"\r\n")
-        return len(lines) - 1, max(map(len, lines))
-    pairs = yield from counting(content, b"\r\n")
-    return pairs, (yield from _leaping(content))
-
-
 def _leaping(content: bytes) -> Steps[int]:
     """Leap over as many lines as together are not longer than the longest: none of them beats
     it.
@@ -109,7 +97,8 @@ def _leaping(content: bytes) -> Steps[int]:
     return longest
 
 
-def _refusing_stray(content: bytes, pairs: int) -> Steps[None]:
+def _refusing_stray(content: bytes) -> Steps[None]:
+    pairs = yield from counting(content, b"\r\n")
     if (yield from counting(content, b"\n")) != pairs:
         raise ContentRefused("Bare LF is not accepted")
     if (yield from counting(content, b"\r")) != pairs:

@@ -53,5 +53,6 @@ def is_id_of(value: str, pk: str) -> bool:
     return re.search(rf"\sid {re.escape(pk)}[;\s]", value) is not None
 
 
+@lru_cache(maxsize=256)
 def _word(text: str) -> str:
     return _UNFIT.sub("?", text[:WORD_MAX_CHARS])

@@ -47,6 +47,23 @@ async def read_content(inbox: Inbox, pace: Pace, share: Share) -> bytes:
     client that is too slow, Gone.
     """
     started_at = inbox.now()
+    block = await inbox.block(pace.deadline(started_at, started_at, 0))
+    whole = _whole(block)
+    if whole and len(whole) <= pace.max_bytes and share.grow(len(whole)):
+        return whole
+    inbox.put_back(block)
+    return await _read_blocks(inbox, pace, share, started_at)
+
+
+def _whole(block: bytearray) -> bytes:
+    """Return the content if this is all of it and nothing else: most mail comes in one block."""
+    if block.endswith(FINAL_DOT) and block.find(FINAL_DOT) == len(block) - len(FINAL_DOT):
+        # The empty mail's dot has no line end of its own before it.
+        return b"" if block.startswith(DOT) else bytes(block[: -len(DOT)])
+    return b""
+
+
+async def _read_blocks(inbox: Inbox, pace: Pace, share: Share, started_at: float) -> bytes:
     # Stuffed dots are not counted (RFC 1870 §5); of the worst mail they are a quarter.
     most = pace.max_bytes + pace.max_bytes // 3 + len(FINAL_DOT)
     content = io.BytesIO()  # It grows in place, and gives what it holds without a copy.

@@ -12,7 +12,7 @@ from relay import maillog
 from relay.errors import Refused, Temporary, TooManyGuesses
 from relay.formats.address import sender_allowed
 from relay.ingress.accept import Door
-from relay.ingress.auth import Authenticator, Login
+from relay.ingress.auth import AsOf, Authenticator, Login
 from relay.ingress.smtp import sasl, wishes
 from relay.ingress.smtp.connection import Connection
 from relay.ingress.smtp.connections import Connections
@@ -68,6 +68,7 @@ class Session(Connection):
         self._helo: str | None = None
         self._is_extended = False
         self._login: Login | None = None
+        self._login_as_of: AsOf | None = None
         self._auth_failures = 0
         self._mails = 0
         self._mail: Transaction | None = None
@@ -76,10 +77,9 @@ class Session(Connection):
 
     async def smtp_EHLO(self, argument: str) -> None:
         self._greet(argument, is_extended=True)
-        lines = [self.settings.host_name, *self._extensions()]
-        for line in lines[:-1]:
-            self.reply(f"250-{line}")
-        self.reply(f"250 {lines[-1]}")
+        *lines, last = [self.settings.host_name, *self._extensions()]
+        between = "\r\n250-".join(lines)
+        self.reply(f"250-{between}\r\n250 {last}")
 
     async def smtp_HELO(self, argument: str) -> None:
         self._greet(argument, is_extended=False)
@@ -202,7 +202,8 @@ class Session(Connection):
         given = mail_from(argument, is_legacy=login.credential.legacy)
         if given.size_bytes > self.settings.max_message_bytes:
             raise too_large()
-        given.wishes.check(self._services.door.now())
+        if given.wishes is not wishes.NOTHING:
+            given.wishes.check(self._services.door.now())
         self._check_sender(given.sender, login.credential)
         self._check_room(given.size_bytes, login.credential.tenant_id)
         self._mail = Transaction(login, given, repairs=repairs.union(given.repairs))
@@ -215,11 +216,13 @@ class Session(Connection):
         authenticator = self._services.authenticator
         if self._login is None:
             return await authenticator.by_network(self.peer_ip) or self._ask_for_login()
-        login = await authenticator.current(self._login)
-        if login is None:
-            raise no_longer_valid()
-        self._login = login
-        return login
+        as_of = authenticator.as_of()
+        if as_of != self._login_as_of:
+            login = await authenticator.current(self._login)
+            if login is None:
+                raise no_longer_valid()
+            self._login, self._login_as_of = login, as_of
+        return self._login
 
     def _ask_for_login(self) -> NoReturn:
         advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
