@@ -187,11 +187,13 @@ class Connection(SMTP):
     async def read_line(self) -> bytes:
         """Return the next line; first the client gets the replies that it may wait for."""
         line = self.inbox.take_line(COMMAND_MAX_OCTETS)
-        if line is not None:
-            return line
-        await self.flush()
-        deadline = min(self.loop.time() + self.settings.idle_timeout_s, self.ends_at)
-        return await self.inbox.line(COMMAND_MAX_OCTETS, deadline)
+        if line is None:
+            await self.flush()
+            deadline = min(self.loop.time() + self.settings.idle_timeout_s, self.ends_at)
+            while line is None:
+                await self.inbox.more(deadline)
+                line = self.inbox.take_line(COMMAND_MAX_OCTETS)
+        return line
 
     def reply(self, text: str) -> None:
         """Say it with the next flush."""

@@ -26,6 +26,7 @@ class Inbox:
         "_is_paused",
         "_loop",
         "_refusal",
+        "_skipped_bytes",
         "_transport",
         "_waiter",
     )
@@ -37,6 +38,7 @@ class Inbox:
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._refusal: RelayError | None = None
+        self._skipped_bytes = 0
         self._is_paused = False
         self._has_ended = False
 
@@ -78,41 +80,37 @@ class Inbox:
         return not self._buffer
 
     def take_line(self, longest: int) -> bytes | None:
-        """Return one line with its line end if it is there. Raises Refused for one that is too
-        long.
+        """Return one line with its line end; None where its end is not there. Of one that is too
+        long nothing is kept. Raises Refused when its end is there, Hangup where it has none.
         """
         if self._refusal is not None:
             raise self._refusal
         buffer = self._buffer
         end = buffer.find(b"\n") + 1
         if not end:
+            self._skip(longest)
             return None
         line = bytes(buffer) if end == len(buffer) else bytes(buffer[:end])
         del buffer[:end]
         if self._is_paused:
             self._resume()
-        if len(line) > longest:
+        if self._skipped_bytes or len(line) > longest:
+            self._skipped_bytes = 0
             raise too_long()
         return line
 
-    async def line(self, longest: int, deadline: float) -> bytes:
-        """Wait for a line. Raises Refused for one that is too long when its end is found."""
-        skipped = 0
-        while (line := self.take_line(longest)) is None:
-            if len(self._buffer) > longest:
-                skipped += len(self._buffer)
-                self.clear()
-            if skipped > MOST_SKIPPED_BYTES:
-                raise Hangup("421 4.7.0 That line has no end")
-            await self._more(deadline)
-        if skipped:
-            raise too_long()
-        return line
+    def _skip(self, longest: int) -> None:
+        if len(self._buffer) <= longest:
+            return
+        self._skipped_bytes += len(self._buffer)
+        self.clear()
+        if self._skipped_bytes > MOST_SKIPPED_BYTES:
+            raise Hangup("421 4.7.0 That line has no end")
 
     async def block(self, deadline: float) -> bytearray:
         """Return all that there is, at least one byte."""
         while not self._buffer:
-            await self._more(deadline)
+            await self.more(deadline)
         taken, self._buffer = self._buffer, bytearray()
         if self._is_paused:
             self._resume()
@@ -122,7 +120,8 @@ class Inbox:
         """Give back the end of the block that was taken last."""
         self._buffer[0:0] = rest
 
-    async def _more(self, deadline: float) -> None:
+    async def more(self, deadline: float) -> None:
+        """Wait for more; for a refusal of lines, too."""
         if self._has_ended:
             raise Gone
         self._waiter = self._loop.create_future()
