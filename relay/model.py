@@ -235,11 +235,15 @@ class Envelope:
 class ContentTraits:
     """What the bytes of a mail need from an upstream: 8BITMIME, SMTPUTF8 headers, long lines (RFC
     5322 §2.1.1).
+
+    `is_dotless`: no line begins with a dot. It is known of mail that has just come in, and not
+    stored.
     """
 
     has_8bit: bool = False
     has_utf8_headers: bool = False
     longest_line: int = 0
+    is_dotless: bool = False
 
 
 class FetchMode(StrEnum):

@@ -271,7 +271,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=await in_turns(assessing(content)),
+            traits=await in_turns(assessing(content, is_dotless=submission.is_dotless)),
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,

@@ -57,8 +57,9 @@ class Submission:
 
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
-    JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`.
-    `attachments` are the files of a composed mail, those that its content lacks among them.
+    JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`,
+    `is_dotless` as in `ContentTraits`. `attachments` are the files of a composed mail, those that
+    its content lacks among them.
     """
 
     tenant_id: str
@@ -86,6 +87,7 @@ class Submission:
     attachments: tuple[Given, ...] = ()
     late_at: float | None = None
     repairs: tuple[Repair, ...] = ()
+    is_dotless: bool = False
 
     @property
     def envelope(self) -> Envelope:

@@ -25,15 +25,17 @@ def assess(content: bytes) -> ContentTraits:
     return at_once(assessing(content))
 
 
-def assessing(content: bytes) -> Steps[ContentTraits]:
+def assessing(content: bytes, *, is_dotless: bool = False) -> Steps[ContentTraits]:
+    """As `assess`; whether it is `is_dotless` is for the caller to know."""
     yield from _refusing_stray(content)
     longest = yield from _leaping(content)
     if content.isascii():
-        return ContentTraits(longest_line=longest)
+        return ContentTraits(longest_line=longest, is_dotless=is_dotless)
     return ContentTraits(
         has_8bit=True,
         has_utf8_headers=not scan(content).block.isascii(),
         longest_line=longest,
+        is_dotless=is_dotless,
     )
 
 

@@ -16,7 +16,7 @@ from relay.ingress.auth import AsOf, Authenticator, Login
 from relay.ingress.smtp import sasl, wishes
 from relay.ingress.smtp.connection import Connection
 from relay.ingress.smtp.connections import Connections
-from relay.ingress.smtp.content import Pace, plain, read_content, too_large
+from relay.ingress.smtp.content import Pace, Taken, plain, read_content, too_large
 from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
 from relay.ingress.smtp.receiving import Receiving, Share
 from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
@@ -305,9 +305,9 @@ class Session(Connection):
         await self.flush()
         try:
             with Share(self._services.receiving) as share:
-                content = await read_content(self.inbox, self._pace(), share)
+                taken = await read_content(self.inbox, self._pace(), share)
                 mail.login = await self._still_entitled(mail.login)
-                submission = await self._submission(mail, content)
+                submission = await self._submission(mail, taken)
                 accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
@@ -332,10 +332,10 @@ class Session(Connection):
             ends_at=self.ends_at,
         )
 
-    async def _submission(self, mail: Transaction, content: bytes) -> Submission:
+    async def _submission(self, mail: Transaction, taken: Taken) -> Submission:
         credential, asked = mail.login.credential, mail.given.wishes
         now = self._services.door.now()
-        whole = await plain(content, repair_line_ends=credential.legacy)
+        whole = await plain(taken, repair_line_ends=credential.legacy)
         if whole.is_repaired:
             mail.repairs.add(Repair.BARE_LF)
         return Submission(
@@ -343,6 +343,7 @@ class Session(Connection):
             sender=mail.given.sender,
             recipients=tuple(mail.recipients.values()),
             content=whole.content,
+            is_dotless=whole.is_dotless,
             ingress=Ingress.SMTP,
             origin=Origin(self._protocol(mail), self._helo, self.peer_ip, asked.level),
             credential=credential,
