@@ -9,6 +9,7 @@ is raised, and then no recipient was taken.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from relay import maillog
 from relay.budget import Budget
@@ -35,6 +36,7 @@ LONGEST_LINE = 998
 # Above this, re-encoding would hold up the loop.
 THREAD_BYTES = 256 * 1024
 CONNECTIONS_TRIED = 3
+_address = attrgetter("address")
 
 
 class LimitReached(Temporary):
@@ -191,8 +193,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     """
     traits = delivery.traits
     check_size(content, offered)
-    addresses = delivery.sender, *[p.address for p in delivery.pending]
-    utf8 = traits.has_utf8_headers or needs_smtputf8("".join(addresses))
+    addresses = delivery.sender + "".join(map(_address, delivery.pending))
+    utf8 = traits.has_utf8_headers or needs_smtputf8(addresses)
     if utf8 and not offered.smtputf8:
         raise ContentRefused("the upstream does not offer SMTPUTF8", code=550, enhanced="5.6.7")
     body_8bit = traits.has_8bit
