@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from relay.formats.xtext import in_ascii
 from relay.model import Pending
+from relay.value import value
 
 # Brackets, spaces and backslashes only inside quotes; control characters nowhere.
 _ADDRESS = re.compile(
@@ -45,7 +46,7 @@ class Extensions:
         return tuple(name for name, is_offered in offered.items() if is_offered)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Offer:
     """A mail as it is offered once to one upstream.
 

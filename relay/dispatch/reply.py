@@ -9,11 +9,11 @@ Pure: no clock and no I/O.
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from relay.model import Outcome, Pending, Verdict
+from relay.value import value
 
 Phase = Literal["mail", "rcpt", "data", "dot"]
 
@@ -34,7 +34,7 @@ class ProtocolError(Exception):
     """What came is no SMTP reply, or more than anybody has to listen to."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """`text` is printable and cut; lines are joined by a space, an enhanced code stays in it."""
 
