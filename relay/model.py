@@ -9,6 +9,8 @@ import random
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
+from relay.value import value
+
 
 class Priority(IntEnum):
     IMMEDIATE = 0
@@ -207,7 +209,7 @@ class Credential:
     created_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recipient:
     """One envelope recipient. `n` is its place in the message; `notify` and `orcpt` are as given
     (RFC 3461).
@@ -219,7 +221,7 @@ class Recipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Envelope:
     """`sender` is "" for the null reverse-path. `ret` and `envid` are as given by the client (RFC
     3461).
@@ -231,7 +233,7 @@ class Envelope:
     envid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ContentTraits:
     """What the bytes of a mail need from an upstream: 8BITMIME, SMTPUTF8 headers, long lines (RFC
     5322 §2.1.1).
@@ -276,7 +278,7 @@ class NewAttachment:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewMail:
     """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
 
@@ -317,7 +319,7 @@ class NewMail:
     repairs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pending:
     """One recipient inside a delivery; `attempts` counts those already made, `faults` those that
     ended in a row by a fault of our own.
@@ -332,7 +334,7 @@ class Pending:
     faults: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
@@ -367,7 +369,7 @@ class Delivery:
     ingress: Ingress = Ingress.REST
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 

@@ -104,19 +104,30 @@ class Pool:
 
         Raises AccountFault: the upstream cannot be used now.
         """
-        upstream = await self._take(account) or await self._open(account)
+        shelf = self._idle.get(_shelf_of(account))
+        upstream = await self._take(shelf) if shelf else None
+        if upstream is None:
+            upstream = await self._open(account)
         self._lent.add(upstream)
         return upstream
 
     async def release(self, upstream: Upstream) -> None:
-        """Take back; it is kept if it may carry another mail."""
+        """Take back; it is kept if it may carry another mail, and closed at once if it is out of
+        step.
+        """
+        session = upstream.session
+        if not session.reusable:
+            await self.discard(upstream)
+            return
         self._lent.discard(upstream)
-        self._learn(upstream)
-        upstream.idle_since = self._clock()
-        if self._is_closed or not self._may_carry_more(upstream):
-            await upstream.session.quit()
-        else:
-            self._idle.setdefault(_shelf_of(upstream.account), []).append(upstream)
+        now = upstream.idle_since = self._clock()
+        if self._is_closed or not self._may_carry_more(upstream, now):
+            await session.quit()
+            return
+        shelf = _shelf_of(upstream.account)
+        if shelf not in self._idle:
+            self._idle[shelf] = []
+        self._idle[shelf].append(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
@@ -126,9 +137,10 @@ class Pool:
 
     async def expire(self) -> None:
         """Close what was idle or open for too long, or has died."""
+        now = self._clock()
         over: list[Upstream] = []
         for name, shelf in list(self._idle.items()):
-            over.extend(upstream for upstream in shelf if not self._may_carry_more(upstream))
+            over.extend(upstream for upstream in shelf if not self._may_carry_more(upstream, now))
             kept = [upstream for upstream in shelf if upstream not in over]
             self._idle[name] = kept
             if not kept:
@@ -144,37 +156,38 @@ class Pool:
             await self.discard(upstream)
         await _quit_all(idle)
 
-    async def _take(self, account: Account) -> Upstream | None:
-        shelf = self._idle.get(_shelf_of(account), [])
+    async def _take(self, shelf: list[Upstream]) -> Upstream | None:
         while shelf:
             upstream = shelf.pop()
-            if not self._may_carry_more(upstream):
+            now = self._clock()
+            if not self._may_carry_more(upstream, now):
                 await upstream.session.quit()
-            elif await self._is_alive(upstream):
+            elif not self._is_in_doubt(upstream, now) or await self._is_alive(upstream):
                 return upstream
             else:
                 # The others were idle for longer still: no use in probing them one after another.
                 return None
         return None
 
-    def _may_carry_more(self, upstream: Upstream) -> bool:
-        now = self._clock()
-        account = upstream.account
-        limit = self.observed_max_messages(account.key) or account.max_messages_per_connection
+    def _may_carry_more(self, upstream: Upstream, now: float) -> bool:
+        account, session = upstream.account, upstream.session
+        limit = account.max_messages_per_connection
+        if self._learned:
+            limit = min(limit, self.observed_max_messages(account.key) or limit)
         return (
-            upstream.session.reusable
-            and upstream.session.mails < min(limit, account.max_messages_per_connection)
+            session.reusable
+            and session.mails < limit
             and now - upstream.idle_since < self._settings.idle_s
             and now - upstream.opened_at < min(account.ttl, self._settings.max_age_s)
         )
 
+    def _is_in_doubt(self, upstream: Upstream, now: float) -> bool:
+        idle_s = now - upstream.idle_since
+        return upstream.session.needs_reset or idle_s > self._settings.probe_after_s
+
     async def _is_alive(self, upstream: Upstream) -> bool:
-        """Probe where that is due. A probe that hangs costs a connection, not a mail."""
-        session = upstream.session
-        idle_s = self._clock() - upstream.idle_since
-        if not session.needs_reset and idle_s <= self._settings.probe_after_s:
-            return True
-        return await session.reset(min(PROBE_S, self._settings.command_timeout_s))
+        """Probe. One that hangs costs a connection, not a mail."""
+        return await upstream.session.reset(min(PROBE_S, self._settings.command_timeout_s))
 
     def _learn(self, upstream: Upstream) -> None:
         mails = upstream.session.takes_mails

@@ -17,6 +17,7 @@ from relay.store.database import Each, Query, Script, Value
 from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.fence import must_live
 from relay.store.queue.gates import Gate, read_gates
+from relay.value import value
 
 HELD = """
 SELECT message_pk, n FROM recipients
@@ -61,7 +62,7 @@ def drop_content(pk: str) -> Script[None]:
 Gates = Mapping[str, Gate]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
 
@@ -85,7 +86,7 @@ class Resolution:
         return State.SUSPENDED if self.is_suspended else self.state
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
