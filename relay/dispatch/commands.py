@@ -50,13 +50,15 @@ class Extensions:
 class Offer:
     """A mail as it is offered once to one upstream.
 
-    `content` has CRLF line ends and no stuffed dots. What it needs (8BITMIME, SMTPUTF8) is for the
+    `content` has CRLF line ends and no stuffed dots; `is_dotless` where no line begins with one.
+    What it needs (8BITMIME, SMTPUTF8) is for the
     caller to compare with the Extensions: a parameter that is not offered is left out.
     """
 
     sender: str
     recipients: tuple[Pending, ...]
     content: bytes = field(repr=False)
+    is_dotless: bool = False
     body_8bit: bool = False
     smtputf8: bool = False
     ret: str | None = None

@@ -197,15 +197,16 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     utf8 = traits.has_utf8_headers or needs_smtputf8(addresses)
     if utf8 and not offered.smtputf8:
         raise ContentRefused("the upstream does not offer SMTPUTF8", code=550, enhanced="5.6.7")
-    body_8bit = traits.has_8bit
+    body_8bit, is_dotless = traits.has_8bit, traits.is_dotless
     if (body_8bit and not offered.eight_bit) or traits.longest_line > LONGEST_LINE:
-        content = await recoded(content)
+        content, is_dotless = await recoded(content), False
         check_size(content, offered)
         body_8bit = body_8bit and offered.eight_bit and not content.isascii()
     return Offer(
         delivery.sender,
         delivery.pending,
         content,
+        is_dotless,
         body_8bit,
         utf8,
         delivery.ret,

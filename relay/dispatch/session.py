@@ -122,12 +122,12 @@ class Session(asyncio.Protocol):
             if ledger.is_open:
                 commands.append(b"DATA\r\n")
                 if len(mail.content) <= SMALL_BYTES:
-                    body = dot_stuff(mail.content) + END_OF_MAIL
+                    body = dot_stuff(mail.content, is_dotless=mail.is_dotless) + END_OF_MAIL
                     self._go_on = partial(self._write_at_once, body, ledger)
                 await self._say(b"".join(commands), len(commands), deadline)
                 self._tell(ledger)
             if ledger.granted and ledger.is_open:
-                await self._send_in_blocks(mail.content, ledger)
+                await self._send_in_blocks(mail, ledger)
         except BaseException:
             # Cancelled or fenced off half way: a reply to this mail must never meet the next one.
             self.abort("given up half way")
@@ -218,8 +218,8 @@ class Session(asyncio.Protocol):
         self._alarm.set(self._loop.time() + self._timeouts.body_s(len(body)))
         return True
 
-    async def _send_in_blocks(self, content: bytes, ledger: Ledger) -> None:
-        body = await in_turns(dot_stuffing(content))
+    async def _send_in_blocks(self, mail: Offer, ledger: Ledger) -> None:
+        body = await in_turns(dot_stuffing(mail.content, is_dotless=mail.is_dotless))
         deadline = self._loop.time() + self._timeouts.body_s(len(body))
         self._expect(1)
         self._is_in_blocks = True

@@ -58,15 +58,18 @@ def longest_line(content: bytes) -> int:
     return at_once(_leaping(content))
 
 
-def dot_stuff(content: bytes) -> bytes:
-    """Return the mail as DATA sends it (RFC 5321 §4.5.2): ends with CRLF, no final dot."""
-    return at_once(dot_stuffing(content))
+def dot_stuff(content: bytes, *, is_dotless: bool = False) -> bytes:
+    """Return the mail as DATA sends it (RFC 5321 §4.5.2): ends with CRLF, no final dot. What is
+    `is_dotless`, as `ContentTraits` has it, is not searched.
+    """
+    return at_once(dot_stuffing(content, is_dotless=is_dotless))
 
 
-def dot_stuffing(content: bytes) -> Steps[bytes]:
-    content = yield from replacing(content, b"\r\n.", b"\r\n..")
-    if content.startswith(b"."):
-        content = b"." + content
+def dot_stuffing(content: bytes, *, is_dotless: bool = False) -> Steps[bytes]:
+    if not is_dotless:
+        content = yield from replacing(content, b"\r\n.", b"\r\n..")
+        if content.startswith(b"."):
+            content = b"." + content
     return content if content.endswith(b"\r\n") else content + b"\r\n"
 
 
