@@ -192,7 +192,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     none.
     """
     traits = delivery.traits
-    check_size(content, offered)
+    if offered.size:
+        check_size(content, offered.size)
     addresses = delivery.sender + "".join(map(_address, delivery.pending))
     utf8 = traits.has_utf8_headers or needs_smtputf8(addresses)
     if utf8 and not offered.smtputf8:
@@ -200,7 +201,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     body_8bit = traits.has_8bit
     if (body_8bit and not offered.eight_bit) or traits.longest_line > LONGEST_LINE:
         content = await recoded(content)
-        check_size(content, offered)
+        if offered.size:
+            check_size(content, offered.size)
         body_8bit = body_8bit and offered.eight_bit and not content.isascii()
     return Offer(
         delivery.sender,
@@ -224,10 +226,10 @@ def with_sender(content: bytes, address: str) -> bytes:
     return without(content, head, lambda name: name == b"from", added.encode())
 
 
-def check_size(content: bytes, offered: Extensions) -> None:
-    if offered.size and len(content) > offered.size:
+def check_size(content: bytes, most_bytes: int) -> None:
+    if len(content) > most_bytes:
         raise ContentRefused(
-            f"the upstream takes {offered.size} bytes at most", code=552, enhanced="5.3.4"
+            f"the upstream takes {most_bytes} bytes at most", code=552, enhanced="5.3.4"
         )
 
 

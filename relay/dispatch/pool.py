@@ -115,19 +115,15 @@ class Pool:
         """Take back; it is kept if it may carry another mail, and closed at once if it is out of
         step.
         """
-        session = upstream.session
-        if not session.reusable:
-            await self.discard(upstream)
-            return
-        self._lent.discard(upstream)
         now = upstream.idle_since = self._clock()
-        if self._is_closed or not self._may_carry_more(upstream, now):
-            await session.quit()
-            return
-        shelf = _shelf_of(upstream.account)
-        if shelf not in self._idle:
-            self._idle[shelf] = []
-        self._idle[shelf].append(upstream)
+        if not self._is_closed and self._may_carry_more(upstream, now):
+            self._lent.discard(upstream)
+            self._idle.setdefault(_shelf_of(upstream.account), []).append(upstream)
+        elif upstream.session.reusable:
+            self._lent.discard(upstream)
+            await upstream.session.quit()
+        else:
+            await self.discard(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
