@@ -63,9 +63,9 @@ class Deliverer:
     ) -> None:
         """`budget` bounds the content that is read from the store; `max_recipients` is how many are
         offered in one transaction; nothing is begun unless `can_record` says that its result could
-        be written. `ready` counts the connections of an account that wait for mail.
+        be written. `standing` counts the connections of an account.
         """
-        self.ready = pool.ready
+        self.standing = pool.standing
         self._can_record = can_record
         self._spool = spool
         self._pool = pool
