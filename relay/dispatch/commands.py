@@ -16,7 +16,7 @@ from relay.value import value
 
 # Brackets, spaces and backslashes only inside quotes; control characters nowhere.
 _ADDRESS = re.compile(
-    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s<>"\\\x00-\x1f\x7f])+', re.UNICODE
+    r'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+"|[^\s<>"\\\x00-\x1f\x7f]++)++', re.UNICODE
 )
 _PARAMETER = re.compile(r"[!-~]+")
 

@@ -63,9 +63,9 @@ class Deliverer:
     ) -> None:
         """`budget` bounds the content that is read from the store; `max_recipients` is how many are
         offered in one transaction; nothing is begun unless `can_record` says that its result could
-        be written. `ready` counts the connections of an account that wait for mail.
+        be written. `standing` counts the connections of an account.
         """
-        self.ready = pool.ready
+        self.standing = pool.standing
         self._can_record = can_record
         self._spool = spool
         self._pool = pool
@@ -192,7 +192,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     none.
     """
     traits = delivery.traits
-    check_size(content, offered)
+    if offered.size:
+        check_size(content, offered.size)
     addresses = delivery.sender + "".join(map(_address, delivery.pending))
     utf8 = traits.has_utf8_headers or needs_smtputf8(addresses)
     if utf8 and not offered.smtputf8:
@@ -200,7 +201,8 @@ async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Off
     body_8bit, is_dotless = traits.has_8bit, traits.is_dotless
     if (body_8bit and not offered.eight_bit) or traits.longest_line > LONGEST_LINE:
         content, is_dotless = await recoded(content), False
-        check_size(content, offered)
+        if offered.size:
+            check_size(content, offered.size)
         body_8bit = body_8bit and offered.eight_bit and not content.isascii()
     return Offer(
         delivery.sender,
@@ -225,10 +227,10 @@ def with_sender(content: bytes, address: str) -> bytes:
     return without(content, head, lambda name: name == b"from", added.encode())
 
 
-def check_size(content: bytes, offered: Extensions) -> None:
-    if offered.size and len(content) > offered.size:
+def check_size(content: bytes, most_bytes: int) -> None:
+    if len(content) > most_bytes:
         raise ContentRefused(
-            f"the upstream takes {offered.size} bytes at most", code=552, enhanced="5.3.4"
+            f"the upstream takes {most_bytes} bytes at most", code=552, enhanced="5.3.4"
         )
 
 

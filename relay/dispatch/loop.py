@@ -78,7 +78,7 @@ class Dispatcher:
         self._clock = clock
         self._lanes = Lanes()
         self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
-        self._places = Places(ways, self._holdings, deliverer.ready)
+        self._places = Places(ways.open_outlet, self._holdings, deliverer.standing)
         self._claims = Claims(spool, ways, self._lanes, self._holdings, self, clock)
         self._suspects = Suspects(spool)
         self._couriers = Couriers(

@@ -20,7 +20,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -37,7 +37,6 @@ from relay.net.names import Names
 from relay.tls import client_tls
 
 AccountKey = tuple[str, str]
-Shelf = tuple[str, str, int]
 
 PROBE_S = 20.0
 LEARNED_FOR_S = 3600.0
@@ -66,6 +65,16 @@ class Upstream:
     idle_since: float
 
 
+@dataclass(slots=True)
+class Shelf:
+    """The connections of one account in one version of its settings; the one used last is the last
+    of those that are idle.
+    """
+
+    idle: list[Upstream] = field(default_factory=list)
+    lent: set[Upstream] = field(default_factory=set)
+
+
 class Pool:
     def __init__(
         self,
@@ -77,22 +86,22 @@ class Pool:
         self._clock = clock
         self._names = names or Names()
         self._logins = Logins()
-        self._idle: dict[Shelf, list[Upstream]] = {}
-        self._lent: set[Upstream] = set()
+        self._shelves: dict[tuple[str, str, int], Shelf] = {}
         self._learned: dict[AccountKey, tuple[int, float]] = {}
         self._contexts: dict[tuple[str | None, bool], ssl.SSLContext] = {}
         self._is_closed = False
 
     @property
     def open_count(self) -> int:
-        return len(self._lent) + sum(len(shelf) for shelf in self._idle.values())
+        return sum(len(shelf.idle) + len(shelf.lent) for shelf in self._shelves.values())
 
-    def ready(self, account: Account) -> int:
-        """Count what `acquire` would lend without opening a connection."""
-        return len(self._idle.get(_shelf_of(account), ()))
+    def standing(self, account: Account) -> int:
+        """Count the connections that are open for mail of this account, idle or lent."""
+        shelf = self._shelf(account)
+        return len(shelf.idle) + len(shelf.lent)
 
     def idle(self, key: AccountKey) -> int:
-        return sum(len(shelf) for name, shelf in self._idle.items() if name[:2] == key)
+        return sum(len(shelf.idle) for name, shelf in self._shelves.items() if name[:2] == key)
 
     def observed_max_messages(self, key: AccountKey) -> int | None:
         """Return how many mails the upstream lately took before it said 421 to the next."""
@@ -104,34 +113,30 @@ class Pool:
 
         Raises AccountFault: the upstream cannot be used now.
         """
-        shelf = self._idle.get(_shelf_of(account))
-        upstream = await self._take(shelf) if shelf else None
+        upstream = await self._take(self._shelf(account).idle)
         if upstream is None:
             upstream = await self._open(account)
-        self._lent.add(upstream)
+        self._shelf(account).lent.add(upstream)
         return upstream
 
     async def release(self, upstream: Upstream) -> None:
         """Take back; it is kept if it may carry another mail, and closed at once if it is out of
         step.
         """
-        session = upstream.session
-        if not session.reusable:
-            await self.discard(upstream)
-            return
-        self._lent.discard(upstream)
         now = upstream.idle_since = self._clock()
-        if self._is_closed or not self._may_carry_more(upstream, now):
-            await session.quit()
-            return
-        shelf = _shelf_of(upstream.account)
-        if shelf not in self._idle:
-            self._idle[shelf] = []
-        self._idle[shelf].append(upstream)
+        if not self._is_closed and self._may_carry_more(upstream, now):
+            shelf = self._shelf(upstream.account)
+            shelf.lent.discard(upstream)
+            shelf.idle.append(upstream)
+        elif upstream.session.reusable:
+            self._shelf(upstream.account).lent.discard(upstream)
+            await upstream.session.quit()
+        else:
+            await self.discard(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
-        self._lent.discard(upstream)
+        self._shelf(upstream.account).lent.discard(upstream)
         self._learn(upstream)
         upstream.session.abort("discarded")
 
@@ -139,26 +144,33 @@ class Pool:
         """Close what was idle or open for too long, or has died."""
         now = self._clock()
         over: list[Upstream] = []
-        for name, shelf in list(self._idle.items()):
-            over.extend(upstream for upstream in shelf if not self._may_carry_more(upstream, now))
-            kept = [upstream for upstream in shelf if upstream not in over]
-            self._idle[name] = kept
-            if not kept:
-                del self._idle[name]
+        for name, shelf in list(self._shelves.items()):
+            good = [upstream for upstream in shelf.idle if self._may_carry_more(upstream, now)]
+            over.extend(upstream for upstream in shelf.idle if upstream not in good)
+            shelf.idle[:] = good
+            if not good and not shelf.lent:
+                del self._shelves[name]
         await _quit_all(over)
 
     async def close(self) -> None:
         """Say QUIT on what is idle and end what is still lent."""
         self._is_closed = True
-        idle = [upstream for shelf in self._idle.values() for upstream in shelf]
-        self._idle.clear()
-        for upstream in list(self._lent):
+        shelves = list(self._shelves.values())
+        self._shelves.clear()
+        for upstream in [upstream for shelf in shelves for upstream in shelf.lent]:
             await self.discard(upstream)
-        await _quit_all(idle)
+        await _quit_all([upstream for shelf in shelves for upstream in shelf.idle])
 
-    async def _take(self, shelf: list[Upstream]) -> Upstream | None:
-        while shelf:
-            upstream = shelf.pop()
+    def _shelf(self, account: Account) -> Shelf:
+        name = version_of(account)
+        shelf = self._shelves.get(name)
+        if shelf is None:
+            shelf = self._shelves[name] = Shelf()
+        return shelf
+
+    async def _take(self, idle: list[Upstream]) -> Upstream | None:
+        while idle:
+            upstream = idle.pop()
             now = self._clock()
             if not self._may_carry_more(upstream, now):
                 await upstream.session.quit()
@@ -203,7 +215,7 @@ class Pool:
             limit_s = self._settings.command_timeout_s
             if account.user:
                 async with _step("auth", account, limit_s):
-                    await self._logins.take(_shelf_of(account), partial(_log_in, client, account))
+                    await self._logins.take(version_of(account), partial(_log_in, client, account))
             session = _adopt(client, self._settings)
         except BaseException:
             _abort(client)
@@ -221,7 +233,7 @@ class Pool:
         return self._contexts[key]
 
 
-def _shelf_of(account: Account) -> Shelf:
+def version_of(account: Account) -> tuple[str, str, int]:
     return account.tenant_id, account.id, account.version
 
 

@@ -44,22 +44,21 @@ class Reply:
 
 
 class ReplyParser:
-    """Takes bytes as they arrive. A bare LF ends a line too: everybody understands such servers."""
+    """Takes bytes as they arrive. A bare LF ends a line too: everybody understands such servers.
+
+    `is_empty` is true between two replies.
+    """
 
     def __init__(self) -> None:
+        self.is_empty = True
         self._buffer = bytearray()
         self._code = b""
         self._lines: list[bytes] = []
         self._size_bytes = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """True between two replies."""
-        return not self._buffer and not self._lines
-
     def feed(self, data: bytes) -> Iterable[Reply]:
         """Return each reply that is complete; raise ProtocolError at the place where sense ends."""
-        if len(data) <= KNOWN_BYTES and not self._buffer and not self._lines:
+        if self.is_empty and len(data) <= KNOWN_BYTES:
             alone = _ONE_LINE.fullmatch(data)
             if alone is not None:
                 return (_reply(*alone.groups(b"")),)
@@ -69,6 +68,7 @@ class ReplyParser:
         return self._read(data)
 
     def _read(self, data: bytes) -> Iterator[Reply]:
+        self.is_empty = False
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
@@ -76,6 +76,7 @@ class ReplyParser:
             if self._add(line):
                 yield self._finish()
         _require(len(self._buffer) <= LINE_BYTES, "reply line too long")
+        self.is_empty = not self._buffer and not self._lines
 
     def _add(self, line: bytes) -> bool:
         """Take one line; True where it is the last of its reply."""

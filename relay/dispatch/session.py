@@ -116,17 +116,13 @@ class Session(asyncio.Protocol):
         ledger = Ledger(mail.recipients)
         deadline = self._loop.time() + self._timeouts.envelope_s(len(mail.recipients))
         try:
-            if not self.extensions.pipelining:
-                await self._say_in_lockstep(commands, ledger, before_data, deadline)
-                commands = []
-            if ledger.is_open:
-                commands.append(b"DATA\r\n")
-                if len(mail.content) <= SMALL_BYTES:
-                    body = dot_stuff(mail.content, is_dotless=mail.is_dotless) + END_OF_MAIL
-                    self._go_on = partial(self._write_at_once, body, ledger)
-                await self._say(b"".join(commands), len(commands), deadline)
+            if self.extensions.pipelining:
+                await self._ask(commands, mail, ledger, deadline)
                 self._tell(ledger)
-            if ledger.granted and ledger.is_open:
+            elif await self._say_in_lockstep(commands, ledger, before_data, deadline):
+                await self._ask([], mail, ledger, deadline)
+                self._tell(ledger)
+            if ledger.granted and not ledger.dot_written and ledger.is_open:
                 await self._send_in_blocks(mail, ledger)
         except BaseException:
             # Cancelled or fenced off half way: a reply to this mail must never meet the next one.
@@ -198,13 +194,24 @@ class Session(asyncio.Protocol):
 
     async def _say_in_lockstep(
         self, commands: list[bytes], ledger: Ledger, before_data: BeforeData, deadline: float
-    ) -> None:
+    ) -> bool:
+        """Say MAIL and each RCPT for itself; False where nobody is left then."""
         for command in commands:
             await self._say(command, 1, deadline)
             self._tell(ledger)
             if not ledger.is_open:
-                return
+                return False
         await before_data()
+        return True
+
+    def _ask(
+        self, commands: list[bytes], mail: Offer, ledger: Ledger, deadline: float
+    ) -> "asyncio.Future[None]":
+        """Say these commands and DATA; done when they are answered, or even a small mail is."""
+        if len(mail.content) <= SMALL_BYTES:
+            body = dot_stuff(mail.content, is_dotless=mail.is_dotless) + END_OF_MAIL
+            self._go_on = partial(self._write_at_once, body, ledger)
+        return self._say(b"".join((*commands, b"DATA\r\n")), len(commands) + 1, deadline)
 
     def _write_at_once(self, body: bytes, ledger: Ledger) -> bool:
         """Write a small mail as soon as it is granted; False where it is not."""
