@@ -38,6 +38,8 @@ class Model(BaseModel):
         extra="ignore",
         hide_input_in_errors=True,
         json_schema_extra=explain,
+        # A node uses few of them: each is worked out when it first is (1 to 4 ms).
+        defer_build=True,
         allow_inf_nan=False,
         serialize_by_alias=True,
     )
