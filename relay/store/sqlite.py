@@ -33,7 +33,17 @@ from relay.errors import (
     Unwritable,
 )
 from relay.store.clock import Clock, move, was_set
-from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+from relay.store.database import (
+    OnSignal,
+    Query,
+    Row,
+    Step,
+    Together,
+    Value,
+    Write,
+    plain,
+    render,
+)
 from relay.store.file_system import network_kind
 
 T = TypeVar("T")
@@ -79,7 +89,7 @@ def compiled(sql: str) -> tuple[str, tuple[int, ...] | None]:
 
     Plain `?` takes tuples, which cost less to bind than the dicts that `$1` would need.
     """
-    text = render(sql, MARKS)
+    text = render(plain(sql), MARKS)
     order = tuple(int(n) - 1 for n in PARAMETER.findall(text))
     in_order = order == tuple(range(len(order)))
     return PARAMETER.sub("?", text), None if in_order else order
@@ -90,12 +100,14 @@ def bound(values: tuple[Value, ...], order: tuple[int, ...] | None) -> tuple[Any
     return plain if order is None else tuple(plain[i] for i in order)
 
 
-def execute(connection: sqlite3.Connection, step: Query | Each) -> Sequence[Row]:
-    sql, order = compiled(step.sql)
+def execute(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
     if isinstance(step, Query):
+        sql, order = compiled(step.sql)
         return connection.execute(sql, bound(step.values, order)).fetchall()
-    rows = step.rows if order is None else [tuple(r[i] for i in order) for r in step.rows]
-    connection.executemany(sql, rows)
+    for each in step.parts if isinstance(step, Together) else (step,):
+        sql, order = compiled(each.sql)
+        rows = each.rows if order is None else [tuple(r[i] for i in order) for r in each.rows]
+        connection.executemany(sql, rows)
     return ()
 
 
