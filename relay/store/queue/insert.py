@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from relay.model import NewAttachment, NewMail
 from relay.store import contents
@@ -139,11 +140,14 @@ def attachment_row(pk: str, file: NewAttachment) -> tuple[Value, ...]:
 
 def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
     kind = "replaced" if answer.replaced else "accepted"
-    data: dict[str, object] = {
-        "ingress": mail.ingress.value,
-        "recipients": len(mail.envelope.recipients),
-    }
-    if mail.repairs:
-        data["repairs"] = mail.repairs
+    data = event_data(mail.ingress.value, len(mail.envelope.recipients), mail.repairs)
     seq = int(mail.accepted_at * 1e6)
-    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, json.dumps(data), "none"
+    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, data, "none"
+
+
+@lru_cache(maxsize=256)
+def event_data(ingress: str, recipients: int, repairs: tuple[str, ...]) -> str:
+    data: dict[str, object] = {"ingress": ingress, "recipients": recipients}
+    if repairs:
+        data["repairs"] = repairs
+    return json.dumps(data)

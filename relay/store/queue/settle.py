@@ -128,8 +128,8 @@ class Settlement:
         """Whether its sender may have to hear of it; of most mail there is nothing to tell."""
         if self.is_bare or self.delivery.sender == "":
             return False
-        is_failed = any(r.state is State.FAILED for r in self.resolutions)
-        return is_failed or any(o.is_untold for o in self.outcomes)
+        is_failed = State.FAILED in [r.state for r in self.resolutions]
+        return is_failed or True in [o.is_untold for o in self.outcomes]
 
     @property
     def bare(self) -> "Settlement":
@@ -245,7 +245,7 @@ def goes_on(item: Settlement | Release) -> bool:
 
 
 def gated(item: Settlement, gates: Gates) -> Settlement:
-    if not (goes_on(item) and is_held(item.delivery, gates)):
+    if not (is_held(item.delivery, gates) and goes_on(item)):
         return item
     resolutions = tuple(
         r if r.state in FINAL_STATES else replace(r, is_suspended=True) for r in item.resolutions
@@ -307,7 +307,7 @@ def seqs_needed(items: Sequence[Settlement | Release]) -> int:
 
 
 def final_count(item: Settlement) -> int:
-    return sum(1 for r in item.resolutions if r.state in FINAL_STATES)
+    return len([r for r in item.resolutions if r.state in FINAL_STATES])
 
 
 def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, ...]]:
