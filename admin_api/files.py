@@ -41,6 +41,8 @@ class Files:
 
     def placed(self, gaps: Sequence[Gap]) -> tuple[Given, ...]:
         """Say where in the mail each is that it lacks."""
+        if not self.given:
+            return ()
         places = {gap.n: gap.from_end_bytes for gap in gaps}
         return tuple(
             replace(
@@ -50,10 +52,15 @@ class Files:
         )
 
 
+NO_FILES = Files()
+
+
 def read_files(
     inline: Sequence[InlineImage], attachments: Sequence[Attachment], room: Room
 ) -> Files:
     """Check and decode. Raises Refused."""
+    if not inline and not attachments:
+        return NO_FILES
     if len(inline) + len(attachments) > room.max_files:
         raise Refused(f"attachments: at most {room.max_files} files are accepted")
     _check_size([*inline, *attachments], room)
@@ -66,6 +73,8 @@ def read_files(
 
 def encoded_chars(item: Mapping[str, object]) -> int:
     """Return how much text the files of a message bring, before anything of it is checked."""
+    if "inline" not in item and "attachments" not in item:
+        return 0
     lists = [item.get("inline"), item.get("attachments")]
     files = [file for files in lists if isinstance(files, list) for file in files]
     paths = [file.get("storage_path") for file in files if isinstance(file, dict)]

@@ -64,7 +64,7 @@ def check_value(name: str, value: str) -> None:
     """Raise Refused, naming the field, if the value could end its line or hide that it does."""
     if len(value) > VALUE_MAX_CHARS:
         _refuse(name, f"is longer than {VALUE_MAX_CHARS} characters")
-    if has_forbidden(value) or has_forbidden(decode_words(value)):
+    if has_forbidden(value) or ("=?" in value and has_forbidden(decode_words(value))):
         _refuse(name, "has a control character or a line end")
 
 

@@ -24,6 +24,7 @@ from relay.formats.headers import (
     making_outgoing,
     received,
     scan,
+    too_large_header,
 )
 from relay.ingress.backlog import Backlog, Bounds
 from relay.ingress.disk import Disk
@@ -221,11 +222,12 @@ class Door:
             raise Refused(
                 "the message is too large", reason="too large", code=552, enhanced="5.3.4"
             )
-        head = scan(
-            submission.content,
-            max_bytes=self._settings.max_header_bytes,
-            max_fields=self._settings.max_header_fields,
-        )
+        bounds = self._settings.max_header_bytes, self._settings.max_header_fields
+        head = submission.head
+        if head is None:
+            head = scan(submission.content, max_bytes=bounds[0], max_fields=bounds[1])
+        elif head.size_bytes > bounds[0] or len(head.fields) > bounds[1]:
+            raise too_large_header()
         if head.count("received") > self._settings.max_hops:
             raise Refused("too many hops, this mail is in a loop", code=554, enhanced="5.4.6")
         return head
@@ -260,6 +262,7 @@ class Door:
         account_id = account.id if account else None
         added = self._added(submission, head, pk, now)
         content = await in_turns(making_outgoing(submission.content, head, prepend=added))
+        traits = submission.traits
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -272,7 +275,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=await in_turns(assessing(content)),
+            traits=await in_turns(assessing(content)) if traits is None else traits,
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,

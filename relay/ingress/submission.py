@@ -12,6 +12,7 @@ from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import (
     Account,
+    ContentTraits,
     Credential,
     Envelope,
     Ingress,
@@ -58,7 +59,8 @@ class Submission:
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
     JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`.
-    `attachments` are the files of a composed mail, those that its content lacks among them.
+    `attachments` are the files of a composed mail, those that its content lacks among them; `head`
+    and `traits` are of a mail that was composed here, and so need not be looked for.
     """
 
     tenant_id: str
@@ -84,6 +86,8 @@ class Submission:
     keeps_sender: bool = False
     takes_suppressed: bool = False
     attachments: tuple[Given, ...] = ()
+    head: Head | None = None
+    traits: ContentTraits | None = None
     late_at: float | None = None
     repairs: tuple[Repair, ...] = ()
 

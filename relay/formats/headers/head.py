@@ -85,6 +85,10 @@ class Head:
             return unfolded.decode("latin-1")
 
 
+def too_large_header() -> ContentRefused:
+    return ContentRefused("The header is too large", code=552, enhanced="5.3.4")
+
+
 def scan(content: bytes, *, max_bytes: int = MAX_BYTES, max_fields: int = MAX_FIELDS) -> Head:
     """Find the fields of a mail. Raises ContentRefused (552) over the bounds."""
     fields: list[Field] = []
@@ -94,7 +98,7 @@ def scan(content: bytes, *, max_bytes: int = MAX_BYTES, max_fields: int = MAX_FI
     while found := _FIELD.match(content, at, horizon):
         start, at = at, found.end()
         if at > max_bytes or len(fields) == max_fields:
-            raise ContentRefused("The header is too large", code=552, enhanced="5.3.4")
+            raise too_large_header()
         fields.append(Field(found[1].lower(), start, at))
     return Head(content[:at], tuple(fields))
 
