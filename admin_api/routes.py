@@ -25,16 +25,18 @@ class Access(Enum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """A request. `peer_ip` is None over the local socket; `headers` have lower-case names."""
+    """A request. `peer_ip` is None over the local socket; `headers` have lower-case names. `body`
+    is empty until it was read, which it is for callers who may ask this.
+    """
 
     caller: Caller
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
-    body: bytes
     peer_ip: str | None
+    body: bytes = b""
 
     def read_query(self, model: type[M]) -> M:
         """Return the query as a model. A parameter that is repeated is refused, unless it is a
@@ -129,6 +131,11 @@ class Route:
     body_is_optional: bool = False
     takes_key: bool = False
     failures: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether calls of it change something."""
+        return self.method not in ("GET", "HEAD")
 
 
 def unknown_fields(value: Mapping[str, object], model: type[Model]) -> list[str] | None:
