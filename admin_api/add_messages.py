@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from admin_api import strict_json
 from admin_api.auth import Caller
@@ -21,6 +21,7 @@ from relay.ingress.submission import Origin, Submission
 from relay.store.events import Rejection
 from relay.store.queue.arrival import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
+from relay.values import dataclass
 
 MOST_MESSAGES = 1000
 QUOTA = "quota exceeded"

@@ -9,11 +9,11 @@ come from one address before the answer is 429.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from admin_api.problems import Problem, invalid, unauthorized
 from admin_api.services import Services
 from relay.crypto import digest, same
+from relay.values import dataclass
 
 _TENANT_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _TOKEN_MAX_CHARS = 1024

@@ -7,7 +7,7 @@ mail.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from relay.formats.compose import Draft, compose
 from relay.formats.headers import crlf, date_of
 from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Priority, Recipient
+from relay.values import dataclass
 
 MESSAGE_FIELDS = known_fields(Message)
 METADATA_MAX_BYTES = 8192

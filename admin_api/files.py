@@ -5,7 +5,7 @@ with the place it stands at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from admin_api.schemas.attachment import Attachment, InlineImage
@@ -17,6 +17,7 @@ from relay.formats.compose import Gap
 from relay.model import FetchMode, NewAttachment
 from relay.net.url import UnusableUrlError, parse
 from relay.store.attachments import Given
+from relay.values import dataclass
 
 PATH_MAX_CHARS = 8192
 # These ask a server, which may want a login.

@@ -3,9 +3,10 @@ listens, its database file.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from relay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Clients get what is wrong and where, never internals; those are in the log.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relay.errors import (
     CommitInDoubt,
@@ -19,6 +19,7 @@ from relay.errors import (
     StoreFull,
     Temporary,
 )
+from relay.values import dataclass
 
 RETRY_AFTER_S = 5
 TAKEN = "username taken"

@@ -5,7 +5,7 @@ documented.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 
 from admin_api import strict_json
@@ -13,6 +13,7 @@ from admin_api.auth import Caller
 from admin_api.problems import Answer, Problem
 from admin_api.schemas.model import M, Model, known_fields, parse
 from admin_api.services import Services
+from relay.values import dataclass
 
 _JSON = "application/json"
 

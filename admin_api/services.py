@@ -1,7 +1,7 @@
 """What the handlers of the REST API use, handed over in one piece by whoever builds the node."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from admin_api.operation import Operation
 from admin_api.probes import QueueGauges, Readiness
@@ -29,6 +29,7 @@ from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
+from relay.values import dataclass
 
 Wake = Callable[[str | None], None]
 

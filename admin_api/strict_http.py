@@ -6,11 +6,12 @@ the head is read here, once; bodies and answers are Sanic's.
 """
 
 import re
-from dataclasses import dataclass
 
 from sanic.compat import Header
 from sanic.exceptions import BadRequest, ExpectationFailed, PayloadTooLarge
 from sanic.http import Http
+
+from relay.values import dataclass
 
 # RFC 9110 §5.1 and §5.5; the white space that Python strips is more than a header may have.
 _FIELD = r"\r\n([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)"

@@ -6,8 +6,10 @@ bytes.
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
+
+from relay.values import dataclass
 
 
 class Priority(IntEnum):

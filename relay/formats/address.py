@@ -9,13 +9,13 @@ that ask a relay to route: percent hack, bang path, source route, quoted `@`, ad
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 import idna
 
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
+from relay.values import dataclass
 
 LOCAL_MAX_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 DOMAIN_MAX_OCTETS = 255  # RFC 5321 §4.5.3.1.2

@@ -11,7 +11,6 @@ that stays true when fields are put in front. `insertion` puts it in.
 
 import binascii
 import re
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NoReturn
 from urllib.parse import quote
@@ -29,6 +28,7 @@ from relay.formats.fields import (
 from relay.formats.headers import Head, decode_words, scan
 from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
 from relay.model import ContentTraits
+from relay.values import dataclass
 
 _HEAD_MAX_BYTES = 8 * 1024 * 1024  # ours: a thousand recipients in To are legitimate
 FILENAME_MAX_OCTETS = 255

@@ -8,12 +8,12 @@ readable: only what is not ASCII becomes encoded words, and lines are folded at 
 import binascii
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
 from relay.formats.headers.words import decode_words
+from relay.values import dataclass
 
 NAME_MAX_CHARS = 76
 VALUE_MAX_CHARS = 10_000

@@ -9,7 +9,7 @@ byte for byte.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from relay import maillog
 from relay.attachments.offload.arrival import is_to_be_looked_at
@@ -53,6 +53,7 @@ from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
 from relay.turns import in_turns
+from relay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)

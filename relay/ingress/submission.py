@@ -4,7 +4,7 @@ for, whom it claims to be from, how listings describe it. Pure.
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from relay.errors import ContentRefused, Refused
@@ -22,6 +22,7 @@ from relay.model import (
     Tenant,
 )
 from relay.store.attachments import Given
+from relay.values import dataclass
 
 BELOW_MAX_BYTES = 102_400
 # Each of thousands of authors may take as long as a small mail.

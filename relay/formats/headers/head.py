@@ -7,11 +7,12 @@ is refused.
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
 from relay.formats.headers.slices import Steps, at_once, joining
+from relay.values import dataclass
 
 MAX_BYTES = 102_400
 MAX_FIELDS = 1000

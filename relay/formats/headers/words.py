@@ -5,11 +5,11 @@ For people to read: lenient, bounded, and nothing in a mail makes it raise.
 
 import binascii
 import re
-from dataclasses import dataclass
 from encodings.aliases import aliases
 
 from relay.formats.characters import without_forbidden
 from relay.formats.headers.head import Head
+from relay.values import dataclass
 
 DECODED_MAX_CHARS = 16_384
 SHOWN_MAX_CHARS = 998

@@ -1,9 +1,10 @@
 """A mail that is to be stored, and what became of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.model import NewMail, State
 from relay.store.queue.settle import Notice
+from relay.values import dataclass
 
 
 @dataclass(frozen=True, slots=True)
