@@ -118,9 +118,7 @@ async def obeyed(route: Route, services: Services, request: Request, call: Call)
     """Read the body, now that the token was looked at, and do what is asked. Raises Problem."""
     if route.access is Access.ADMIN:
         call.caller.require_admin()
-    stream = request.stream
-    if stream is not None and stream.request_body:
-        stream.request_max_size = services.settings.max_body_bytes
+    if request.stream is not None and request.stream.request_body:
         await request.receive_body()  # type: ignore[no-untyped-call] # Sanic
         call.body = request.body
     async with asyncio.timeout(services.settings.request_deadline_s):

@@ -91,7 +91,9 @@ class Call:
 
     def check_type(self, *wanted: str) -> None:
         """Raise 415 for a body of another type; none given is taken as the right one."""
-        given = self.headers.get("content-type", wanted[0]).partition(";")[0].strip().lower()
+        given = self.headers.get("content-type", wanted[0])
+        if given not in wanted:
+            given = given.partition(";")[0].strip().lower()
         is_json = _JSON in wanted and given.endswith("+json")
         if given not in wanted and not is_json:
             raise Problem(415, f"Content-Type {' or '.join(wanted)} is expected")
