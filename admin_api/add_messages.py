@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from admin_api import strict_json
 from admin_api.auth import Caller
@@ -21,6 +21,8 @@ from relay.ingress.submission import Origin, Submission
 from relay.store.events import Rejection
 from relay.store.queue.arrival import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
+from relay.turns import Turn
+from relay.value import frozen
 
 MOST_MESSAGES = 1000
 QUOTA = "quota exceeded"
@@ -30,7 +32,7 @@ _CALL_FIELDS = known_fields(AddMessages)
 THREAD_CHARS = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of one mail of the call; `id` is None where it had none."""
 
@@ -51,7 +53,7 @@ async def add_messages(services: Services, call: Call) -> Answer:
     return await services.uncut.run(adding.run(key))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Adding:
     """One call on its way to the door and back."""
 
@@ -62,7 +64,7 @@ class Adding:
 
     async def run(self, key: Once | None) -> Answer:
         """Give what can be given to the door, and tell what became of each item, in order."""
-        judged = [await _judged(item, self.desk) for item in self.items]
+        judged = await self._judge()
         submissions = [item for item in judged if isinstance(item, Submission)]
 
         def outcomes(answers: Answers) -> list[Outcome]:
@@ -79,8 +81,18 @@ class Adding:
         if isinstance(given, Repeat):
             return repeat(given)
         told = outcomes(given)
-        await tell_of(self.services.events, _rejections(self.items, told, self.desk))
+        if any(isinstance(outcome.answer, Refused) for outcome in told):
+            await tell_of(self.services.events, _rejections(self.items, told, self.desk))
         return answer_of(told, self.warnings)
+
+    async def _judge(self) -> list[Submission | Refused]:
+        judged = []
+        turn = Turn()
+        for item in self.items:
+            judged.append(await _judged(item, self.desk))
+            if turn.is_long:
+                await turn.end()
+        return judged
 
 
 def answer_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> Answer:
@@ -88,9 +100,11 @@ def answer_of(outcomes: Sequence[Outcome], warnings: list[str] | None) -> Answer
     or 429 when it was only too much.
     """
     body = _body_of(outcomes, warnings)
+    if body["queued"]:
+        return Answer(body)
     rejected = [o.answer for o in outcomes if isinstance(o.answer, Refused)]
     reasons = {refused.reason for refused in rejected} - {ALREADY_SENT}
-    if body["queued"] or not reasons:
+    if not reasons:
         return Answer(body)
     detail = {"error": "All messages rejected", "rejected": body["rejected"]}
     if reasons == {QUOTA}:
@@ -147,7 +161,7 @@ def warnings_of(value: dict[str, object], items: Iterable[object]) -> list[str] 
     """Name the fields that nobody knows, each once."""
     unknown = set(value.keys() - _CALL_FIELDS)
     for item in items:
-        if isinstance(item, dict):
+        if isinstance(item, dict) and not item.keys() <= MESSAGE_FIELDS:
             unknown |= item.keys() - MESSAGE_FIELDS
     return sorted(unknown) or None
 

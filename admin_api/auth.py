@@ -9,11 +9,11 @@ come from one address before the answer is 429.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from admin_api.problems import Problem, invalid, unauthorized
 from admin_api.services import Services
 from relay.crypto import digest, same
+from relay.value import frozen
 
 _TENANT_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _TOKEN_MAX_CHARS = 1024
@@ -22,7 +22,7 @@ _KIND = "token"
 _FREE_TRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """`tenant_id` is None for the admin token."""
 
@@ -72,11 +72,10 @@ def admin_digest(services: Services) -> str:
     return services.settings.admin_token_digest if current is None else current()
 
 
-async def identify(headers: Mapping[str, str], services: Services, peer_ip: str | None) -> Caller:
-    """Return who calls. Raises 401, the same for a missing, a wrong and an expired token, and 429
-    for too many wrong ones.
+async def identify(given: str | None, services: Services, peer_ip: str | None) -> Caller:
+    """Return whose token it is. Raises 401, the same for a missing, a wrong and an expired token,
+    and 429 for too many wrong ones.
     """
-    given = token(headers)
     if not given or len(given) > _TOKEN_MAX_CHARS:
         raise unauthorized()
     hashed = digest(given)

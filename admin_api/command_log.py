@@ -1,11 +1,13 @@
 """GET /command-log: who did what through the API. What was in a request is not kept."""
 
 from collections.abc import AsyncIterator, Sequence
+from functools import cache
 
 from admin_api import cursors, strict_json
 from admin_api.problems import Answer
 from admin_api.routes import Access, Call, Route, Stream, shown
 from admin_api.schemas.command_log import CommandOutput, CommandQuery, Commands, CommandSelection
+from admin_api.schemas.model import Model
 from admin_api.services import Services
 from relay.store.command_log import Command, CommandFilter
 
@@ -99,9 +101,15 @@ def tenant_named(route: Route, call: Call) -> object:
         return call.path["id"]
     if "tenant_id" in call.query:
         return call.query["tenant_id"][0]
-    if route.body is None or len(call.body or b"") > MOST_BYTES_READ:
+    name = "id" if route.path == "/tenant" else "tenant_id"
+    if route.body is None or not has_field(route.body, name) or len(call.body) > MOST_BYTES_READ:
         return None
-    return in_body(call.body or b"", "id" if route.path == "/tenant" else "tenant_id")
+    return in_body(call.body, name)
+
+
+@cache
+def has_field(model: type[Model], name: str) -> bool:
+    return name in model.model_fields
 
 
 def plain(value: object, most_chars: int) -> str | None:

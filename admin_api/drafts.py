@@ -7,7 +7,7 @@ mail.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from hashlib import blake2b
 
 from pydantic import ValidationError
@@ -22,6 +22,7 @@ from relay.formats.compose import Draft, compose
 from relay.formats.headers import crlf, date_of
 from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Priority, Recipient
+from relay.value import frozen
 
 MESSAGE_FIELDS = known_fields(Message)
 METADATA_MAX_BYTES = 8192
@@ -35,7 +36,7 @@ _LIST_MARKS = frozenset(',<>"()\t ')
 Addresses = str | list[str] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desk:
     """What all mails of one call share. `tenant_id` is the key's own, None for the admin."""
 
@@ -129,6 +130,8 @@ def _submission(message: Message, item: Mapping[str, object], desk: Desk) -> Sub
         keeps_sender=bool(message.return_path),
         recipients=recipients,
         content=composed.content,
+        head=composed.head,
+        traits=composed.traits,
         attachments=files.placed(composed.gaps),
         ingress=Ingress.REST,
         origin=desk.origin,
@@ -181,7 +184,7 @@ def _boxes(name: str, value: Addresses) -> tuple[Mailbox, ...]:
         return ()
     if isinstance(value, str):
         return _mailboxes(name, value)
-    return tuple(box for element in value for box in _mailboxes(name, element))
+    return tuple([box for element in value for box in _mailboxes(name, element)])
 
 
 def _mailboxes(name: str, text: str) -> tuple[Mailbox, ...]:
@@ -196,10 +199,10 @@ def _mailboxes(name: str, text: str) -> tuple[Mailbox, ...]:
 
 def _recipients(groups: Iterable[Iterable[Mailbox]], most: int) -> tuple[Recipient, ...]:
     """Return each address once, in the order given."""
-    addresses = dict.fromkeys(box.address for group in groups for box in group)
+    addresses = dict.fromkeys([box.address for group in groups for box in group])
     if len(addresses) > most:
         raise Refused(f"to: at most {most} recipients are accepted")
-    return tuple(Recipient(n, address) for n, address in enumerate(addresses))
+    return tuple([Recipient(n, address) for n, address in enumerate(addresses)])
 
 
 def _bodies(message: Message) -> tuple[str | None, str | None]:

@@ -5,7 +5,7 @@ with the place it stands at.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 
 from admin_api.schemas.attachment import Attachment, InlineImage
@@ -17,13 +17,14 @@ from relay.formats.compose import Gap
 from relay.model import FetchMode, NewAttachment
 from relay.net.url import UnusableUrlError, parse
 from relay.store.attachments import Given
+from relay.value import frozen
 
 PATH_MAX_CHARS = 8192
 # These ask a server, which may want a login.
 _ASKED = frozenset({FetchMode.HTTP_URL, FetchMode.ENDPOINT})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """How much a message may bring."""
 
@@ -31,7 +32,7 @@ class Room:
     max_bytes: int = 26_214_400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Files:
     """The files of one message; the n-th of `given` is the n-th of `inline` and `attachments`."""
 
@@ -41,6 +42,8 @@ class Files:
 
     def placed(self, gaps: Sequence[Gap]) -> tuple[Given, ...]:
         """Say where in the mail each is that it lacks."""
+        if not self.given:
+            return ()
         places = {gap.n: gap.from_end_bytes for gap in gaps}
         return tuple(
             replace(
@@ -50,10 +53,15 @@ class Files:
         )
 
 
+NO_FILES = Files()
+
+
 def read_files(
     inline: Sequence[InlineImage], attachments: Sequence[Attachment], room: Room
 ) -> Files:
     """Check and decode. Raises Refused."""
+    if not inline and not attachments:
+        return NO_FILES
     if len(inline) + len(attachments) > room.max_files:
         raise Refused(f"attachments: at most {room.max_files} files are accepted")
     _check_size([*inline, *attachments], room)
@@ -66,6 +74,8 @@ def read_files(
 
 def encoded_chars(item: Mapping[str, object]) -> int:
     """Return how much text the files of a message bring, before anything of it is checked."""
+    if "inline" not in item and "attachments" not in item:
+        return 0
     lists = [item.get("inline"), item.get("attachments")]
     files = [file for files in lists if isinstance(files, list) for file in files]
     paths = [file.get("storage_path") for file in files if isinstance(file, dict)]

@@ -5,7 +5,7 @@ Clients get what is wrong and where, never internals; those are in the log.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from relay.errors import (
     CommitInDoubt,
@@ -19,12 +19,13 @@ from relay.errors import (
     StoreFull,
     Temporary,
 )
+from relay.value import frozen
 
 RETRY_AFTER_S = 5
 TAKEN = "username taken"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What is sent back; `body` is made into JSON unless it is bytes."""
 

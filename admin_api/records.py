@@ -1,7 +1,6 @@
 """A stored message as clients see it. Pure: a message's status follows from its recipients."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from admin_api.schemas.attachment import AttachmentRecord
 from admin_api.schemas.message import Attempt, Event, FullRecord, RecipientRecord, Record
@@ -11,12 +10,13 @@ from relay.model import FINAL_STATES, State
 from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
 from relay.store.receipts import ReceiptView
+from relay.value import frozen
 
 # A bounce came back after the upstream had taken it: it was sent all the same.
 _GOT_IT = frozenset({State.SENT, State.BOUNCED})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """What happened to a message; `waiting_for` says why it is due and not sent."""
 

@@ -13,6 +13,7 @@ from admin_api.auth import Caller
 from admin_api.problems import Answer, Problem
 from admin_api.schemas.model import M, Model, known_fields, parse
 from admin_api.services import Services
+from relay.value import frozen
 
 _JSON = "application/json"
 
@@ -25,16 +26,18 @@ class Access(Enum):
     ADMIN = "admin"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
-    """A request. `peer_ip` is None over the local socket; `headers` have lower-case names."""
+    """A request. `peer_ip` is None over the local socket; `headers` have lower-case names. `body`
+    is empty until it was read, which it is for callers who may ask this.
+    """
 
     caller: Caller
     path: Mapping[str, str]
     query: Mapping[str, Sequence[str]]
     headers: Mapping[str, str]
-    body: bytes
     peer_ip: str | None
+    body: bytes = b""
 
     def read_query(self, model: type[M]) -> M:
         """Return the query as a model. A parameter that is repeated is refused, unless it is a
@@ -88,7 +91,9 @@ class Call:
 
     def check_type(self, *wanted: str) -> None:
         """Raise 415 for a body of another type; none given is taken as the right one."""
-        given = self.headers.get("content-type", wanted[0]).partition(";")[0].strip().lower()
+        given = self.headers.get("content-type", wanted[0])
+        if given not in wanted:
+            given = given.partition(";")[0].strip().lower()
         is_json = _JSON in wanted and given.endswith("+json")
         if given not in wanted and not is_json:
             raise Problem(415, f"Content-Type {' or '.join(wanted)} is expected")
@@ -96,7 +101,7 @@ class Call:
             raise Problem(415, "Content-Encoding is not accepted")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stream:
     """A long answer, sent piece by piece. What fails after the first piece cuts the connection."""
 
@@ -109,7 +114,7 @@ class Stream:
 Handler = Callable[[Services, Call], Awaitable[Answer | Stream]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """One route. `path` has its parameters in braces; the models are for OpenAPI, handlers read by
     themselves.
@@ -129,6 +134,11 @@ class Route:
     body_is_optional: bool = False
     takes_key: bool = False
     failures: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def is_logged(self) -> bool:
+        """Whether calls of it change something."""
+        return self.method not in ("GET", "HEAD")
 
 
 def unknown_fields(value: Mapping[str, object], model: type[Model]) -> list[str] | None:

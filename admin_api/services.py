@@ -1,7 +1,7 @@
 """What the handlers of the REST API use, handed over in one piece by whoever builds the node."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from admin_api.operation import Operation
 from admin_api.probes import QueueGauges, Readiness
@@ -29,11 +29,12 @@ from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
+from relay.value import frozen
 
 Wake = Callable[[str | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApiSettings:
     """`admin_token_digest` is `relay.crypto.digest` of the token; without a metrics token /metrics
     is open.
@@ -54,7 +55,7 @@ class ApiSettings:
     sync_interval_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccountTrouble:
     """An account that rests; `reason` is printable and names no secret."""
 
@@ -64,7 +65,7 @@ class AccountTrouble:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Services:
     """`wake` asks for a dispatch at once, of one tenant's mail or, with None, of all.
 

@@ -1,40 +1,84 @@
 """Where a request ends is said in one way only: what two readers could take differently is 400.
 
 Sanic alone reads a header with a space before its colon, or behind a bare LF, as another header; a
-proxy in front that does not would take a part of the body for the next request (RFC 9112 §11.2).
+proxy in front that does not would take a part of the body for the next request (RFC 9112 §11.2). So
+the head is read here, once; bodies and answers are Sanic's.
 """
 
 import re
 
-from sanic.exceptions import BadRequest
+from sanic.compat import Header
+from sanic.exceptions import BadRequest, ExpectationFailed, PayloadTooLarge
 from sanic.http import Http
 
+from relay.value import frozen
+
 # RFC 9110 §5.1 and §5.5; the white space that Python strips is more than a header may have.
-_FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
-_REQUEST = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.([01])")
-_ONLY = {
-    b"content-length": re.compile(rb"[0-9]{1,18}[ \t]*"),
-    b"transfer-encoding": re.compile(rb"chunked"),
-}
+_FIELD = r"\r\n([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)"
+_FIELDS = re.compile(_FIELD)
+_HEAD = re.compile(rf"([A-Z]++) ([\x21-\x7e]++) HTTP/(1\.[01])((?:{_FIELD})*+)")
+_LENGTH = re.compile(r"[0-9]{1,18}[ \t]*")
 _CRLF = b"\r\n"
+_EMPTY_LINE = b"\r\n\r\n"
 _CHUNK_LINE = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?")
 CHUNK_LINE_MAX_BYTES = 64
 
 
-def is_plain(head: bytes) -> bool:
-    """Say whether a request's line and headers can be read in one way (RFC 9112 §2.2, §3.2, §5.1,
-    §5.2, §6.3).
+@frozen
+class Body:
+    """A body of this length; 0 also where its length is not said: `CHUNKED`, `NO_BODY`."""
+
+    size_bytes: int = 0
+
+
+CHUNKED = Body()
+NO_BODY = Body()
+
+
+@frozen
+class PlainHead:
+    """A request's line and headers, which can be read in one way."""
+
+    method: str
+    target: str
+    version: str
+    headers: Header
+    body: Body
+
+    @property
+    def keeps_connection(self) -> bool:
+        asked = self.headers.get("connection")
+        return self.version == "1.1" if asked is None else asked.lower() == "keep-alive"
+
+
+def read_head(head: bytes) -> PlainHead | None:
+    """Return a request's head, None where it is not plain (RFC 9112 §2.2, §3.2, §5.1, §5.2, §6.3).
+
+    `head` ends before the empty line.
     """
-    request_line, *lines = head.split(_CRLF)
-    request = _REQUEST.fullmatch(request_line)
-    fields = [_FIELD.fullmatch(line) for line in lines]
-    if request is None or None in fields:
-        return False
-    named = [(field[1].lower(), field[2]) for field in fields if field]
-    hosts = sum(name == b"host" for name, _ in named)
-    if hosts > 1 or (hosts == 0 and request[1] == b"1"):
-        return False
-    return all(_ONLY[name].fullmatch(value) for name, value in named if name in _ONLY)
+    found = _HEAD.fullmatch(head.decode(errors="surrogateescape"))
+    if found is None:
+        return None
+    method, target, version, fields = found.group(1, 2, 3, 4)
+    headers = Header([(name.lower(), value) for name, value in _FIELDS.findall(fields)])
+    hosts = len(headers.getall("host", ()))
+    if hosts > 1 or (hosts == 0 and version == "1.1"):
+        return None
+    framing = body_of(headers)
+    return None if framing is None else PlainHead(method, target, version, headers, framing)
+
+
+def body_of(headers: Header) -> Body | None:
+    """Return how the body is framed, None where that is not said in one plain way."""
+    lengths = headers.getall("content-length", ())
+    codings = headers.getall("transfer-encoding", ())
+    if len(lengths) + len(codings) > 1:
+        return None
+    if codings:
+        return CHUNKED if codings[0] == "chunked" else None
+    if not lengths:
+        return NO_BODY
+    return Body(int(lengths[0])) if _LENGTH.fullmatch(lengths[0]) else None
 
 
 class StrictHttp(Http):
@@ -43,10 +87,51 @@ class StrictHttp(Http):
     __slots__ = ()
 
     async def http1_request_header(self) -> None:
-        await super().http1_request_header()  # type: ignore[no-untyped-call] # Sanic
-        if not is_plain(self.request.head):
-            self.request_body = None
+        buffer = self.recv_buffer
+        end = await self._end_of_head()
+        head = bytes(buffer[:end])
+        plain = read_head(head)
+        if plain is None:
             raise BadRequest("The request can be read in two ways")
+        self.url = plain.target
+        self._begin(plain, head)
+        # Sanic wants one line end before the size of a chunk.
+        del buffer[: end + (2 if plain.body is CHUNKED else 4)]
+
+    async def _end_of_head(self) -> int:
+        """Return where the empty line begins. Raises PayloadTooLarge."""
+        buffer: bytearray = self.recv_buffer
+        seen = 0
+        while (end := buffer.find(_EMPTY_LINE, seen)) < 0 and len(buffer) < self.HEADER_MAX_SIZE:
+            seen = max(0, len(buffer) - len(_EMPTY_LINE) + 1)
+            await self._receive_more()
+        if not 0 <= end < self.HEADER_MAX_SIZE:
+            raise PayloadTooLarge("Request header exceeds the size limit")
+        return end
+
+    def _begin(self, plain: PlainHead, head: bytes) -> None:
+        """Set what Sanic wants to know of a request."""
+        expected = plain.headers.get("expect")
+        if expected is not None and expected.lower() != "100-continue":
+            raise ExpectationFailed("Another Expect than 100-continue")
+        app = self.protocol.app
+        self.request = self.protocol.request_class(
+            url_bytes=plain.target.encode(),
+            headers=plain.headers,
+            head=head,
+            version=plain.version,
+            method=plain.method,
+            transport=self.protocol.transport,  # type: ignore[arg-type] # as Sanic does
+            app=app,
+        )
+        self.request.stream = self
+        self.head_only = plain.method == "HEAD"
+        self.keep_alive = plain.keeps_connection and app.config.KEEP_ALIVE
+        self.expecting_continue = expected is not None and plain.body is not NO_BODY
+        self.request_bytes = self.request_bytes_left = plain.body.size_bytes
+        if plain.body is not NO_BODY:
+            kind = "chunked" if plain.body is CHUNKED else True
+            self.request_body = kind  # type: ignore[assignment] # Sanic's types know only bytes
 
     async def read(self) -> bytes | None:
         # A text for a body in chunks, though Sanic's types know no text.

@@ -5,10 +5,31 @@ what waits for it waits longer than for a step.
 """
 
 import asyncio
+import time
 from collections.abc import Generator
 from typing import TypeVar
 
 T = TypeVar("T")
+
+LONGEST_S = 0.005
+
+
+class Turn:
+    """How long somebody works without a pause, who does many small things one after the other."""
+
+    __slots__ = ("_began_at",)
+
+    def __init__(self) -> None:
+        self._began_at = time.monotonic()
+
+    @property
+    def is_long(self) -> bool:
+        return time.monotonic() - self._began_at > LONGEST_S
+
+    async def end(self) -> None:
+        """Let all others have their turn, and begin another."""
+        await asyncio.sleep(0)
+        self._began_at = time.monotonic()
 
 
 async def in_turns(steps: Generator[None, None, T]) -> T:

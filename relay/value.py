@@ -12,6 +12,6 @@ T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
-def value(cls: type[T]) -> type[T]:
+def frozen(cls: type[T]) -> type[T]:
     """Make a class a dataclass with slots that may be a key, and that nobody changes."""
     return dataclass(slots=True, unsafe_hash=True)(cls)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from relay.formats.xtext import in_ascii
 from relay.model import Pending
-from relay.value import value
+from relay.value import frozen
 
 # Brackets, spaces and backslashes only inside quotes; control characters nowhere.
 _ADDRESS = re.compile(
@@ -46,7 +46,7 @@ class Extensions:
         return tuple(name for name, is_offered in offered.items() if is_offered)
 
 
-@value
+@frozen
 class Offer:
     """A mail as it is offered once to one upstream.
 

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Literal
 
 from relay.model import Outcome, Pending, Verdict
-from relay.value import value
+from relay.value import frozen
 
 Phase = Literal["mail", "rcpt", "data", "dot"]
 
@@ -34,7 +34,7 @@ class ProtocolError(Exception):
     """What came is no SMTP reply, or more than anybody has to listen to."""
 
 
-@value
+@frozen
 class Reply:
     """`text` is printable and cut; lines are joined by a space, an enhanced code stays in it."""
 

@@ -11,7 +11,6 @@ that stays true when fields are put in front. `insertion` puts it in.
 
 import binascii
 import re
-from dataclasses import dataclass
 from hashlib import blake2b
 from typing import NoReturn
 from urllib.parse import quote
@@ -26,8 +25,10 @@ from relay.formats.fields import (
     encode_text,
     fold,
 )
-from relay.formats.headers import decode_words, scan
+from relay.formats.headers import Head, decode_words, scan
 from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
+from relay.model import ContentTraits
+from relay.value import frozen
 
 _HEAD_MAX_BYTES = 8 * 1024 * 1024  # ours: a thousand recipients in To are legitimate
 FILENAME_MAX_OCTETS = 255
@@ -39,7 +40,7 @@ _CONTENT_ID = re.compile(r"[!-;=?-~]{1,900}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attachment:
     """`content_id` has no angle brackets; `data` is None while it is still to come."""
 
@@ -49,7 +50,7 @@ class Attachment:
     content_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Draft:
     """A mail to be written. `message_id` has its angle brackets, `date` is RFC 5322 §3.3."""
 
@@ -67,7 +68,7 @@ class Draft:
     inline: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gap:
     """Where a file is missing: so many bytes follow its place. `n` counts the inline files first,
     then the attachments.
@@ -77,15 +78,19 @@ class Gap:
     from_end_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Composed:
-    """A mail, and what it lacks in the order of its places."""
+    """A mail, and what it lacks in the order of its places. `head` and `traits` are what another
+    look at its bytes would tell, so that nobody need look again.
+    """
 
     content: bytes
+    head: Head
+    traits: ContentTraits
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Entity:
     """A part of the body: its header fields, without line ends, and its content; None is missing
     as a whole. `gaps` count from the end of the content.
@@ -99,19 +104,29 @@ class _Entity:
 
 def compose(draft: Draft) -> Composed:
     """Return the mail, its lines ended by CRLF. Raises Refused with a text that names the field."""
-    check_headers(draft.headers)
+    if draft.headers:
+        check_headers(draft.headers)
     body = _body(draft)
-    fields = [*_head_fields(draft), b"MIME-Version: 1.0", *body.fields]
-    head = b"".join([field + b"\r\n" for field in fields])
-    _verify(head, len(fields))
-    return Composed(b"".join((head, b"\r\n", body.body or b"")), body.gaps)
+    fields = [*_head_fields(draft), b"MIME-Version: 1.0", *body.fields, b""]
+    block = b"\r\n".join(fields)
+    head = _verified(block, len(fields) - 1)
+    return Composed(
+        b"".join((block, b"\r\n", body.body or b"")), head, _traits_of(block), body.gaps
+    )
 
 
-def _verify(head: bytes, expected: int) -> None:
-    found = scan(head, max_bytes=_HEAD_MAX_BYTES)
-    is_whole = found.size_bytes == len(head) and len(found.fields) == expected
-    if not is_whole or b"\0" in head or head.count(b"\r") != head.count(b"\r\n"):
+def _verified(block: bytes, expected: int) -> Head:
+    found = scan(block, max_bytes=_HEAD_MAX_BYTES)
+    is_whole = found.size_bytes == len(block) and len(found.fields) == expected
+    if not is_whole or b"\0" in block or block.count(b"\r") != block.count(b"\r\n"):
         raise ContentRefused("The header cannot be written", code=554, enhanced="5.6.0")
+    return found
+
+
+def _traits_of(block: bytes) -> ContentTraits:
+    """Only the header may have more than ASCII, and no line is longer than it should be."""
+    is_utf8 = not block.isascii()
+    return ContentTraits(is_utf8, is_utf8, longest_line=LINE_MAX_OCTETS)
 
 
 def _refuse(name: str, what: str) -> NoReturn:
@@ -120,7 +135,7 @@ def _refuse(name: str, what: str) -> NoReturn:
 
 def _head_fields(draft: Draft) -> list[bytes]:
     mailboxes = (draft.sender, *draft.to, *draft.cc, *draft.reply_to)
-    raw_utf8 = any(needs_smtputf8(box.address) for box in mailboxes)
+    raw_utf8 = needs_smtputf8("".join([box.address for box in mailboxes]))
     fields = [_addresses("From", (draft.sender,), raw_utf8=raw_utf8)]
     for name, boxes in (("To", draft.to), ("Cc", draft.cc), ("Reply-To", draft.reply_to)):
         if boxes:
@@ -137,6 +152,10 @@ def _text(name: str, value: str, *, raw_utf8: bool) -> bytes:
 
 
 def _addresses(name: str, boxes: tuple[Mailbox, ...], *, raw_utf8: bool) -> bytes:
+    if len(boxes) == 1 and not boxes[0].name:
+        # As most are. A line begins with it, so it is not folded.
+        check_value(name, boxes[0].address)
+        return f"{name}: {boxes[0].address}".encode()
     runs: list[Run] = []
     for n, box in enumerate(boxes, 1):
         check_value(name, box.name)

@@ -8,12 +8,12 @@ readable: only what is not ASCII becomes encoded words, and lines are folded at 
 import binascii
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NoReturn
 
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
 from relay.formats.headers.words import decode_words
+from relay.value import frozen
 
 NAME_MAX_CHARS = 76
 VALUE_MAX_CHARS = 10_000
@@ -40,7 +40,7 @@ _Q = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """The white space before it, and a text that is cut by line ends only when it is encoded."""
 
@@ -64,7 +64,7 @@ def check_value(name: str, value: str) -> None:
     """Raise Refused, naming the field, if the value could end its line or hide that it does."""
     if len(value) > VALUE_MAX_CHARS:
         _refuse(name, f"is longer than {VALUE_MAX_CHARS} characters")
-    if has_forbidden(value) or has_forbidden(decode_words(value)):
+    if has_forbidden(value) or ("=?" in value and has_forbidden(decode_words(value))):
         _refuse(name, "has a control character or a line end")
 
 

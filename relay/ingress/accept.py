@@ -9,7 +9,7 @@ byte for byte.
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from relay import maillog
 from relay.attachments.offload.arrival import is_to_be_looked_at
@@ -24,6 +24,7 @@ from relay.formats.headers import (
     making_outgoing,
     received,
     scan,
+    too_large_header,
 )
 from relay.ingress.backlog import Backlog, Bounds
 from relay.ingress.disk import Disk
@@ -52,9 +53,10 @@ from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
 from relay.turns import in_turns
+from relay.value import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DoorSettings:
     """`genro` adds the client's id as `X-Genro-Mail-ID`; `waiting` bounds a tenant's queue.
     `lifetime_s` is how long mail is tried.
@@ -70,7 +72,7 @@ class DoorSettings:
     lifetime_s: float = 432_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A submission as its control headers want it, and the mail that it becomes, if any."""
 
@@ -78,7 +80,7 @@ class Candidate:
     verdict: NewMail | Refused
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     candidates: tuple[Candidate, ...]
     now: float
@@ -220,11 +222,12 @@ class Door:
             raise Refused(
                 "the message is too large", reason="too large", code=552, enhanced="5.3.4"
             )
-        head = scan(
-            submission.content,
-            max_bytes=self._settings.max_header_bytes,
-            max_fields=self._settings.max_header_fields,
-        )
+        bounds = self._settings.max_header_bytes, self._settings.max_header_fields
+        head = submission.head
+        if head is None:
+            head = scan(submission.content, max_bytes=bounds[0], max_fields=bounds[1])
+        elif head.size_bytes > bounds[0] or len(head.fields) > bounds[1]:
+            raise too_large_header()
         if head.count("received") > self._settings.max_hops:
             raise Refused("too many hops, this mail is in a loop", code=554, enhanced="5.4.6")
         return head
@@ -259,6 +262,9 @@ class Door:
         account_id = account.id if account else None
         added = self._added(submission, head, pk, now)
         content = await in_turns(making_outgoing(submission.content, head, prepend=added))
+        traits = submission.traits
+        if traits is None:
+            traits = await in_turns(assessing(content, is_dotless=submission.is_dotless))
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -271,7 +277,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=await in_turns(assessing(content, is_dotless=submission.is_dotless)),
+            traits=traits,
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,

@@ -4,7 +4,7 @@ for, whom it claims to be from, how listings describe it. Pure.
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 
 from relay.errors import ContentRefused, Refused
@@ -12,6 +12,7 @@ from relay.formats.address import mailbox_list, sender_allowed
 from relay.formats.headers import Controls, Head, display
 from relay.model import (
     Account,
+    ContentTraits,
     Credential,
     Envelope,
     Ingress,
@@ -21,6 +22,7 @@ from relay.model import (
     Tenant,
 )
 from relay.store.attachments import Given
+from relay.value import frozen
 
 BELOW_MAX_BYTES = 102_400
 # Each of thousands of authors may take as long as a small mail.
@@ -38,7 +40,7 @@ class Repair(StrEnum):
     SPACE_BEFORE_PATH = "space_before_path"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
     none. `level` is the MT-PRIORITY that was asked for (RFC 6710).
@@ -50,7 +52,7 @@ class Origin:
     level: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submission:
     """A mail as a client gave it. `sender` is "" for the null reverse-path; addresses are canonical
     already.
@@ -59,7 +61,8 @@ class Submission:
     Values that are None are taken from the control headers, then from the defaults. `record` is the
     JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`,
     `is_dotless` as in `ContentTraits`. `attachments` are the files of a composed mail, those that
-    its content lacks among them.
+    its content lacks among them; `head` and `traits` are of a mail that was composed here, and so
+    need not be looked for.
     """
 
     tenant_id: str
@@ -85,6 +88,8 @@ class Submission:
     keeps_sender: bool = False
     takes_suppressed: bool = False
     attachments: tuple[Given, ...] = ()
+    head: Head | None = None
+    traits: ContentTraits | None = None
     late_at: float | None = None
     repairs: tuple[Repair, ...] = ()
     is_dotless: bool = False
@@ -97,7 +102,7 @@ class Submission:
         return None if self.expires_in_s is None else now + self.expires_in_s
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """How long a mail waits before it is first tried, and how long mail is tried in all."""
 

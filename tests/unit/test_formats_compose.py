@@ -1,5 +1,6 @@
 """A composed mail, as Python's own parser reads it."""
 
+from dataclasses import replace
 from email import message_from_string, policy
 from email.message import EmailMessage
 
@@ -38,7 +39,12 @@ def draft(**changes: object) -> Draft:
 
 
 def written(mail: Draft) -> bytes:
-    return compose(mail).content
+    """Return the mail, after a look at whether all that is told of it is so."""
+    composed = compose(mail)
+    traits = assess(composed.content)
+    assert composed.head == scan(composed.content)
+    assert replace(traits, longest_line=max(traits.longest_line, 998)) == composed.traits
+    return composed.content
 
 
 def parsed(content: bytes) -> EmailMessage:

@@ -6,7 +6,14 @@ to read. controls: what X-Pillarbox-* asks of us.
 """
 
 from relay.formats.headers.controls import Controls, controls
-from relay.formats.headers.head import Head, making_outgoing, outgoing, scan, without
+from relay.formats.headers.head import (
+    Head,
+    making_outgoing,
+    outgoing,
+    scan,
+    too_large_header,
+    without,
+)
 from relay.formats.headers.lines import (
     assess,
     assessing,
@@ -39,6 +46,7 @@ __all__ = [
     "outgoing",
     "received",
     "scan",
+    "too_large_header",
     "unstuff",
     "unstuffing",
     "without",

@@ -7,12 +7,13 @@ is refused.
 
 import re
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
 from relay.formats.headers.slices import Steps, at_once, joining
+from relay.value import frozen
 
 MAX_BYTES = 102_400
 MAX_FIELDS = 1000
@@ -40,7 +41,7 @@ def _lower(name: str) -> bytes:
     return name.lower().encode()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """The fields of a header block. Names are asked for in any case, and kept in lower case;
     values are unfolded and decoded.
@@ -91,6 +92,10 @@ class Head:
             return unfolded.decode("latin-1")
 
 
+def too_large_header() -> ContentRefused:
+    return ContentRefused("The header is too large", code=552, enhanced="5.3.4")
+
+
 def scan(content: bytes, *, max_bytes: int = MAX_BYTES, max_fields: int = MAX_FIELDS) -> Head:
     """Find the fields of a mail. Raises ContentRefused (552) over the bounds."""
     fields: list[Field] = []
@@ -100,7 +105,7 @@ def scan(content: bytes, *, max_bytes: int = MAX_BYTES, max_fields: int = MAX_FI
     while found := _FIELD.match(content, at, horizon):
         start, at = at, found.end()
         if at > max_bytes or len(fields) == max_fields:
-            raise ContentRefused("The header is too large", code=552, enhanced="5.3.4")
+            raise too_large_header()
         fields.append(Field(found[1].lower(), start, at))
     return Head(content[:at], tuple(fields))
 

@@ -1,16 +1,17 @@
 """The Received field that we put in front of each mail (RFC 5321 §4.4; PRIORITY: RFC 6710)."""
 
 import re
-from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
+
+from relay.value import frozen
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.:_\[\]+-]")
 _UNFIT_IN_DATE = re.compile(r"[^A-Za-z0-9,:+ -]")
 WORD_MAX_CHARS = 255
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trace:
     """How a mail came in.
 

@@ -7,7 +7,6 @@ flood ends the connection, and so does a client that is slower than the pace tha
 """
 
 import io
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from relay.errors import Refused
@@ -16,6 +15,7 @@ from relay.ingress.smtp.inbox import Inbox
 from relay.ingress.smtp.receiving import Share, full
 from relay.ingress.smtp.replies import Hangup
 from relay.turns import in_turns
+from relay.value import frozen
 
 DOT = b".\r\n"
 LINE_DOT = b"\r\n."
@@ -23,7 +23,7 @@ FINAL_DOT = b"\r\n" + DOT
 FLOOD = 4
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pace:
     """How much and how slow; `ends_at` is the loop's time at which the session ends in any case."""
 
@@ -104,7 +104,7 @@ async def _read_blocks(inbox: Inbox, pace: Pace, share: Share, started_at: float
     return Taken(content.getvalue(), has_dots)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plain:
     """A mail as its author wrote it. `is_repaired`: line ends had to be repaired for that.
     `is_dotless`: none of its lines begins with a dot.

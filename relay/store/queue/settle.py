@@ -17,7 +17,7 @@ from relay.store.database import Each, Query, Script, Together, Value
 from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.fence import must_live
 from relay.store.queue.gates import Gate, read_gates
-from relay.value import value
+from relay.value import frozen
 
 # These rows are the fence: who takes them from a dead node waits for this, or has taken them.
 HELD = """
@@ -67,7 +67,7 @@ def drop_content(pk: str) -> Script[None]:
 Gates = Mapping[str, Gate]
 
 
-@value
+@frozen
 class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
 
@@ -91,7 +91,7 @@ class Resolution:
         return State.SUSPENDED if self.is_suspended else self.state
 
 
-@value
+@frozen
 class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
