@@ -55,24 +55,25 @@ class PoolSettings:
     probe_after_s: float = 30.0
 
 
-@dataclass(slots=True, eq=False)
-class Upstream:
-    """A connection that is lent. Give it back with `release`, or `discard` it."""
-
-    session: Session
-    account: Account
-    opened_at: float
-    idle_since: float
-
-
 @dataclass(slots=True)
 class Shelf:
     """The connections of one account in one version of its settings; the one used last is the last
     of those that are idle.
     """
 
-    idle: list[Upstream] = field(default_factory=list)
-    lent: set[Upstream] = field(default_factory=set)
+    idle: list["Upstream"] = field(default_factory=list)
+    lent: set["Upstream"] = field(default_factory=set)
+
+
+@dataclass(slots=True, eq=False)
+class Upstream:
+    """A connection that is lent. Give it back with `release`, or `discard` it."""
+
+    session: Session
+    account: Account
+    shelf: Shelf
+    opened_at: float
+    idle_since: float
 
 
 class Pool:
@@ -113,10 +114,12 @@ class Pool:
 
         Raises AccountFault: the upstream cannot be used now.
         """
-        upstream = await self._take(self._shelf(account).idle)
+        upstream = await self._take(self._shelf(account))
         if upstream is None:
-            upstream = await self._open(account)
-        self._shelf(account).lent.add(upstream)
+            session = await self._open(account)
+            now = self._clock()
+            upstream = Upstream(session, account, self._shelf(account), now, now)
+            upstream.shelf.lent.add(upstream)
         return upstream
 
     async def release(self, upstream: Upstream) -> None:
@@ -125,18 +128,17 @@ class Pool:
         """
         now = upstream.idle_since = self._clock()
         if not self._is_closed and self._may_carry_more(upstream, now):
-            shelf = self._shelf(upstream.account)
-            shelf.lent.discard(upstream)
-            shelf.idle.append(upstream)
+            upstream.shelf.lent.discard(upstream)
+            upstream.shelf.idle.append(upstream)
         elif upstream.session.reusable:
-            self._shelf(upstream.account).lent.discard(upstream)
+            upstream.shelf.lent.discard(upstream)
             await upstream.session.quit()
         else:
             await self.discard(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
-        self._shelf(upstream.account).lent.discard(upstream)
+        upstream.shelf.lent.discard(upstream)
         self._learn(upstream)
         upstream.session.abort("discarded")
 
@@ -162,23 +164,28 @@ class Pool:
         await _quit_all([upstream for shelf in shelves for upstream in shelf.idle])
 
     def _shelf(self, account: Account) -> Shelf:
-        name = version_of(account)
+        name = account.tenant_id, account.id, account.version
         shelf = self._shelves.get(name)
         if shelf is None:
             shelf = self._shelves[name] = Shelf()
         return shelf
 
-    async def _take(self, idle: list[Upstream]) -> Upstream | None:
-        while idle:
-            upstream = idle.pop()
+    async def _take(self, shelf: Shelf) -> Upstream | None:
+        while shelf.idle:
+            upstream = shelf.idle.pop()
             now = self._clock()
             if not self._may_carry_more(upstream, now):
                 await upstream.session.quit()
-            elif not self._is_in_doubt(upstream, now) or await self._is_alive(upstream):
-                return upstream
-            else:
-                # The others were idle for longer still: no use in probing them one after another.
-                return None
+                continue
+            is_good = False
+            shelf.lent.add(upstream)
+            try:
+                is_good = not self._is_in_doubt(upstream, now) or await self._is_alive(upstream)
+            finally:
+                if not is_good:
+                    shelf.lent.discard(upstream)
+            # The others were idle for longer still: no use in probing them one after another.
+            return upstream if is_good else None
         return None
 
     def _may_carry_more(self, upstream: Upstream, now: float) -> bool:
@@ -206,7 +213,7 @@ class Pool:
         if mails is not None:
             self._learned[upstream.account.key] = mails, self._clock()
 
-    async def _open(self, account: Account) -> Upstream:
+    async def _open(self, account: Account) -> Session:
         if account.is_damaged:
             raise AccountFault("its stored password cannot be read: set it again", phase="auth")
         context = await self._context(account)
@@ -215,13 +222,12 @@ class Pool:
             limit_s = self._settings.command_timeout_s
             if account.user:
                 async with _step("auth", account, limit_s):
-                    await self._logins.take(version_of(account), partial(_log_in, client, account))
-            session = _adopt(client, self._settings)
+                    key = account.tenant_id, account.id, account.version
+                    await self._logins.take(key, partial(_log_in, client, account))
+            return _adopt(client, self._settings)
         except BaseException:
             _abort(client)
             raise
-        now = self._clock()
-        return Upstream(session, account, now, now)
 
     async def _context(self, account: Account) -> ssl.SSLContext | None:
         if effective_tls(account) is TlsMode.NONE:
@@ -231,10 +237,6 @@ class Pool:
             with _faults("tls", account):
                 self._contexts[key] = await asyncio.to_thread(client_tls, *key)
         return self._contexts[key]
-
-
-def version_of(account: Account) -> tuple[str, str, int]:
-    return account.tenant_id, account.id, account.version
 
 
 async def _quit_all(upstreams: list[Upstream]) -> None:

@@ -9,7 +9,6 @@ its mail stays as begun until the node ends. Few such stop nobody.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from relay import maillog
@@ -24,6 +23,7 @@ from relay.errors import (
 )
 from relay.store.queue.settle import Notice, Release, Settlement
 from relay.store.spool import Spool
+from relay.value import value
 
 AGAIN_S = 1.0
 MOST_TRIES = 6
@@ -31,7 +31,7 @@ MOST_TRIES = 6
 MOST_ODD = 10
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Result:
     """`tries` counts how often the store refused this one alone."""
 
