@@ -75,7 +75,7 @@ def _members(text: str, name: str) -> Generator[None, None, dict[str, object] | 
     found = _FIRST_LIST.match(text)
     if found is None or found[1] != name:
         return None
-    elements = []
+    elements: list[object] = []
     is_more, rest_at = True, STEP_BYTES
     while is_more:
         if len(elements) == MOST_ELEMENTS:
