@@ -22,7 +22,7 @@ from relay.store.events import Rejection
 from relay.store.queue.arrival import Accepted
 from relay.store.queue.once import Answers, Once, Repeat
 from relay.turns import Turn
-from relay.values import dataclass
+from relay.value import frozen
 
 MOST_MESSAGES = 1000
 QUOTA = "quota exceeded"
@@ -32,7 +32,7 @@ _CALL_FIELDS = known_fields(AddMessages)
 THREAD_CHARS = 256 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What became of one mail of the call; `id` is None where it had none."""
 
@@ -53,7 +53,7 @@ async def add_messages(services: Services, call: Call) -> Answer:
     return await services.uncut.run(adding.run(key))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Adding:
     """One call on its way to the door and back."""
 

@@ -99,7 +99,13 @@ def build_app(services: Services) -> App:
         name = "".join(char if char.isalnum() else "-" for char in name)
         # A stream to Sanic: the handler itself has the body read, after the token was looked at.
         app.add_route(
-            served(route, services), path, [route.method], name=name, stream=True, unquote=True
+            served(route, services),
+            path,
+            [route.method],
+            name=name,
+            stream=True,
+            error_format="json",  # else Sanic reads the source of each handler to find it
+            unquote=True,
         )
     return app
 

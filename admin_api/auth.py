@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from admin_api.problems import Problem, invalid, unauthorized
 from admin_api.services import Services
 from relay.crypto import digest, same
-from relay.values import dataclass
+from relay.value import frozen
 
 _TENANT_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 _TOKEN_MAX_CHARS = 1024
@@ -22,7 +22,7 @@ _KIND = "token"
 _FREE_TRIES = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Caller:
     """`tenant_id` is None for the admin token."""
 

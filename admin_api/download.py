@@ -16,7 +16,7 @@ from admin_api.services import Services
 from relay.attachments.offload.place import Scheme
 from relay.formats.disposition import attachment_disposition
 from relay.store.files import StoredFile
-from relay.values import dataclass
+from relay.value import frozen
 
 PIECE_BYTES = 256 * 1024
 # A redirection is followed at once; the time is for a download that is taken up again.
@@ -32,7 +32,7 @@ _ALWAYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Span:
     """Octets of a file: from the first to the one past the last."""
 
@@ -44,7 +44,7 @@ class Span:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """What is said of a file, and the span of it that is sent."""
 

@@ -22,7 +22,7 @@ from relay.formats.compose import Draft, compose
 from relay.formats.headers import crlf, date_of
 from relay.ingress.submission import Origin, Submission
 from relay.model import Ingress, Priority, Recipient
-from relay.values import dataclass
+from relay.value import frozen
 
 MESSAGE_FIELDS = known_fields(Message)
 METADATA_MAX_BYTES = 8192
@@ -36,7 +36,7 @@ _LIST_MARKS = frozenset(',<>"()\t ')
 Addresses = str | list[str] | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Desk:
     """What all mails of one call share. `tenant_id` is the key's own, None for the admin."""
 

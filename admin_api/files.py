@@ -17,14 +17,14 @@ from relay.formats.compose import Gap
 from relay.model import FetchMode, NewAttachment
 from relay.net.url import UnusableUrlError, parse
 from relay.store.attachments import Given
-from relay.values import dataclass
+from relay.value import frozen
 
 PATH_MAX_CHARS = 8192
 # These ask a server, which may want a login.
 _ASKED = frozenset({FetchMode.HTTP_URL, FetchMode.ENDPOINT})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """How much a message may bring."""
 
@@ -32,7 +32,7 @@ class Room:
     max_bytes: int = 26_214_400
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Files:
     """The files of one message; the n-th of `given` is the n-th of `inline` and `attachments`."""
 

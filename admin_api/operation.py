@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from relay.values import dataclass
+from relay.value import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShownSetting:
     """A setting with its origin; `value` is text that is fit to be shown, secrets are not in it."""
 
@@ -18,7 +18,7 @@ class ShownSetting:
     origin: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listening:
     """`service` is http, smtp or smtps; `address` is a URL or host:port, as it was bound."""
 
@@ -34,7 +34,7 @@ class Rekey(Protocol):
     def __call__(self, *, seals: bool) -> Awaitable[int]: ...
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operation:
     """`database_file` is None where the database is a server.
 

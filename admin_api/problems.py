@@ -19,13 +19,13 @@ from relay.errors import (
     StoreFull,
     Temporary,
 )
-from relay.values import dataclass
+from relay.value import frozen
 
 RETRY_AFTER_S = 5
 TAKEN = "username taken"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """What is sent back; `body` is made into JSON unless it is bytes."""
 

@@ -10,13 +10,13 @@ from relay.model import FINAL_STATES, State
 from relay.store.attachments import AttachmentView
 from relay.store.messages import AttemptView, EventView, MessageView, RecipientView
 from relay.store.receipts import ReceiptView
-from relay.values import dataclass
+from relay.value import frozen
 
 # A bounce came back after the upstream had taken it: it was sent all the same.
 _GOT_IT = frozenset({State.SENT, State.BOUNCED})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Story:
     """What happened to a message; `waiting_for` says why it is due and not sent."""
 

@@ -5,7 +5,7 @@ documented.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import Enum
 
 from admin_api import strict_json
@@ -15,7 +15,7 @@ from admin_api.schemas.model import M, Model, known_fields, parse
 from admin_api.services import Services
 from relay.formats.headers.slices import at_once
 from relay.turns import in_turns
-from relay.values import dataclass
+from relay.value import frozen
 
 _JSON = "application/json"
 
@@ -110,7 +110,7 @@ class Call:
             raise Problem(415, "Content-Encoding is not accepted")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stream:
     """A long answer, sent piece by piece. What fails after the first piece cuts the connection."""
 
@@ -123,7 +123,7 @@ class Stream:
 Handler = Callable[[Services, Call], Awaitable[Answer | Stream]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Route:
     """One route. `path` has its parameters in braces; the models are for OpenAPI, handlers read by
     themselves.

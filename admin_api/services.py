@@ -29,12 +29,12 @@ from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.suppressions import SuppressionStore
 from relay.store.tenants import TenantStore
-from relay.values import dataclass
+from relay.value import frozen
 
 Wake = Callable[[str | None], None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ApiSettings:
     """`admin_token_digest` is `relay.crypto.digest` of the token; without a metrics token /metrics
     is open.
@@ -55,7 +55,7 @@ class ApiSettings:
     sync_interval_s: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class AccountTrouble:
     """An account that rests; `reason` is printable and names no secret."""
 
@@ -65,7 +65,7 @@ class AccountTrouble:
     until: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Services:
     """`wake` asks for a dispatch at once, of one tenant's mail or, with None, of all.
 

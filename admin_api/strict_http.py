@@ -11,7 +11,7 @@ from sanic.compat import Header
 from sanic.exceptions import BadRequest, ExpectationFailed, PayloadTooLarge
 from sanic.http import Http
 
-from relay.values import dataclass
+from relay.value import frozen
 
 # RFC 9110 §5.1 and §5.5; the white space that Python strips is more than a header may have.
 _FIELD = r"\r\n([!#$%&'*+.^_`|~0-9A-Za-z-]++):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)"
@@ -24,7 +24,7 @@ _CHUNK_LINE = re.compile(rb"\r\n[0-9A-Fa-f]{1,16}[ \t]*(?:;[^\r\n]*)?")
 CHUNK_LINE_MAX_BYTES = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Body:
     """A body of this length; 0 also where its length is not said: `CHUNKED`, `NO_BODY`."""
 
@@ -35,7 +35,7 @@ CHUNKED = Body()
 NO_BODY = Body()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlainHead:
     """A request's line and headers, which can be read in one way."""
 

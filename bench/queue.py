@@ -44,8 +44,8 @@ COST = Head(("store", "waiting", "ms/mail", "beside the shortest queue"))
 LIFE = Head(("store", "waiting", "start to ready s", "peak MB while sending", "delivered/s"))
 FLAT = Goal(1.15, "x", at_least=False)
 START = Goal(5.0, "s", at_least=False)
-# What the node holds at most of a queue, however long: 64 MB of mail that is next, 32 MB of SQLite.
-WINDOW = Goal(96, "MB", at_least=False)
+# What the node holds at most of a queue, however long: 64 MB of mail that is next, 16 MB of SQLite.
+WINDOW = Goal(80, "MB", at_least=False)
 
 
 @dataclass(frozen=True, slots=True)

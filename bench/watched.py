@@ -15,8 +15,8 @@ from typing import BinaryIO
 
 import uvloop
 
+from cli.foreground import configure_log, run
 from cli.loading import load
-from cli.serve import configure_log, run
 from cli.serving import serving
 from relay.app.memory import return_big_buffers
 from relay.config import Config

@@ -1,15 +1,11 @@
 """`pillarbox NAME config`: the settings, each with where it came from; and how to change one."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import click
-import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
 from cli.asking import secret, secret_options
-from cli.client import connected
 from cli.failure import Failure
 from cli.home import Instance
 from cli.loading import read
@@ -18,10 +14,8 @@ from cli.options import as_json
 from cli.output import note, print_json, print_table
 from cli.place import Place
 from cli.shown_settings import shown_settings
-from relay.config import SETTINGS, Config
-from relay.errors import ConfigError
+from relay.config import SETTINGS
 
-FILE = "pillarbox.toml"
 BY_KEY = {setting.toml_key: setting for setting in SETTINGS}
 
 
@@ -52,6 +46,8 @@ def show_config(place: Place, key: str | None, changed: bool, as_json: bool) -> 
 
 def in_effect(instance: Instance) -> list[Mapping[str, str]]:
     if instance.live_sockets():
+        from cli.client import connected  # noqa: PLC0415 - 60 ms, to speak to one that runs
+
         with connected(instance) as api:
             settings: list[Mapping[str, str]] = api.get("/instance/settings")["settings"]
             return settings
@@ -84,6 +80,8 @@ def set_config(
 
     A secret is asked for, or read from --value-stdin or --value-file.
     """
+    from cli.settings_file import change  # noqa: PLC0415 - 20 ms, which showing does not need
+
     known(key)
     if unset:
         change(place.instance, {key: None})
@@ -105,60 +103,3 @@ def value_for(key: str, value: str | None, *, stdin: bool, file: Path | None) ->
     if found is None:
         raise Failure("a value is missing", 2)
     return found
-
-
-def change(instance: Instance, values: Mapping[str, str | None]) -> None:
-    """Change keys of pillarbox.toml; None takes one out. Raises ConfigError: then nothing is
-    changed.
-    """
-    path = (instance.folder / FILE).resolve()
-    try:
-        document = tomlkit.parse(path.read_text(encoding="utf-8") if path.exists() else "")
-        for key, value in values.items():
-            put(document, key, value)
-    except (TOMLKitError, OSError, ValueError) as error:
-        raise ConfigError(f"{path}: {error}") from None
-    fresh = path.with_name(f"{FILE}.{os.getpid()}.new")
-    write(fresh, tomlkit.dumps(document))
-    try:
-        check(instance, fresh)
-    except ConfigError:
-        fresh.unlink()
-        raise
-    fresh.replace(path)
-
-
-def put(document: tomlkit.TOMLDocument, key: str, value: str | None) -> None:
-    section, _, name = key.rpartition(".")
-    table = document if not section else document.setdefault(section, tomlkit.table())
-    if value is None:
-        table.pop(name, None)
-    else:
-        table[name] = value_of(value)
-
-
-def value_of(text: str) -> object:
-    """Return a number, a boolean or a list where the text is one in TOML, else the text."""
-    try:
-        return tomlkit.parse(f"value = {text}\n")["value"]
-    except TOMLKitError:
-        return text
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, since a setting may be secret."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def check(instance: Instance, fresh: Path) -> None:
-    """Raise ConfigError, which names the file as the user knows it."""
-    try:
-        Config.load(
-            home=instance.home, name=instance.name, environ=os.environ, file_name=str(fresh)
-        )
-    except ConfigError as error:
-        raise ConfigError(str(error).replace(fresh.name, FILE)) from None

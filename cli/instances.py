@@ -128,7 +128,7 @@ def listens(
     if host is not None or smtp_port is not None:
         given["smtp"] = address(host, smtp_port, SMTP_PORT)
     if given:
-        change = import_module("cli.configuration").change
+        change = import_module("cli.settings_file").change
         change(instance, {f"{service}.listen": text for service, text in given.items()})
     return {f"--{service}-listen": text for service, text in given.items()}
 

@@ -14,7 +14,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from relay.formats.bounce import Returned, ReturnedRecipient, read_bounce
+from relay.formats.bounce.model import Returned, ReturnedRecipient
+from relay.formats.bounce.read import read_bounce
 
 STANDARD_INPUT = "-"
 SIZE_LIMIT_BYTES = 64 * 1024 * 1024

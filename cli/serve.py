@@ -1,26 +1,14 @@
 """`pillarbox serve`: one node in the foreground, everything from settings and environment."""
 
-import gc
-import sys
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, TextIO, cast
 
 import click
-import uvloop
 
 from cli.failure import Failure
+from cli.garbage import collect_nothing
 from cli.grammar import RESERVED
-from cli.loading import load
-from cli.log_file import LogFile
 from cli.place import home_of
-from cli.running import running, until_told_to_stop
-from cli.serving import serving
-from cli.workers import supervise
-from relay import maillog
-from relay.app.memory import return_big_buffers
-from relay.config import Config
-
-COLLECT_AFTER = 20_000
 
 
 @click.command(short_help="Run a node in the foreground.")
@@ -56,35 +44,6 @@ def serve(
     if name in RESERVED:
         raise Failure(f"{name!r} is a command: it cannot be an instance's name", 2)
     given = {key.replace("_listen", ".listen"): value for key, value in listens.items()}
-    config = load(home or home_of(ctx), name, given)
-    configure_log(config, log_file)
-    return_big_buffers()
-    with serving(config.instance_dir):
-        if config.workers > 1:
-            sys.exit(supervise(config.workers, lambda: uvloop.run(run(config))))
-        uvloop.run(run(config))
-
-
-def configure_log(config: Config, log_file: Path | None) -> None:
-    on_terminal: Literal["text", "json"] = "text" if sys.stderr.isatty() else "json"
-    stream = None if log_file is None else cast(TextIO, LogFile(log_file))
-    maillog.configure(config.log.format or on_terminal, config.log.level, stream=stream)
-
-
-async def run(config: Config) -> None:
-    async with running(config) as running_node:
-        spare_the_collector()
-        if sys.stderr.isatty():
-            token = config.instance_dir / "api_token"
-            click.echo(f"Pillarbox is ready: {running_node.http_url} (token: {token})", err=True)
-        await until_told_to_stop(running_node.node)
-
-
-def spare_the_collector() -> None:
-    """Have garbage collected less often: a mail makes hundreds of objects and next to no cycles.
-
-    What the start has made stays for good and need not be looked at again.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(COLLECT_AFTER, 20, 20)
+    collect_nothing()
+    # A node takes half a second to load, which those who ask for --help need not wait for.
+    import_module("cli.foreground").serve(home or home_of(ctx), name, given, log_file)

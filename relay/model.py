@@ -9,7 +9,7 @@ import random
 from dataclasses import field
 from enum import IntEnum, StrEnum
 
-from relay.values import dataclass
+from relay.value import frozen
 
 
 class Priority(IntEnum):
@@ -104,7 +104,7 @@ def new_pk(now: float) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Tenant:
     """`damaged` names the sealed settings that are stored and cannot be read."""
 
@@ -131,7 +131,7 @@ class Tenant:
     updated_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Account:
     """One upstream server of a tenant. `version` grows with each change of what a connection
     depends on. `is_damaged`: its password is stored and cannot be read.
@@ -193,7 +193,7 @@ class SecretKind(StrEnum):
     ARGON2ID = "argon2id"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Credential:
     """An SMTP login of a tenant. `secret_hash` is hex of SHA-256, or an argon2 string."""
 
@@ -209,7 +209,7 @@ class Credential:
     created_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recipient:
     """One envelope recipient. `n` is its place in the message; `notify` and `orcpt` are as given
     (RFC 3461).
@@ -221,7 +221,7 @@ class Recipient:
     orcpt: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Envelope:
     """`sender` is "" for the null reverse-path. `ret` and `envid` are as given by the client (RFC
     3461).
@@ -233,15 +233,19 @@ class Envelope:
     envid: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ContentTraits:
     """What the bytes of a mail need from an upstream: 8BITMIME, SMTPUTF8 headers, long lines (RFC
     5322 §2.1.1).
+
+    `is_dotless`: no line begins with a dot. It is known of mail that has just come in, and not
+    stored.
     """
 
     has_8bit: bool = False
     has_utf8_headers: bool = False
     longest_line: int = 0
+    is_dotless: bool = False
 
 
 class FetchMode(StrEnum):
@@ -253,7 +257,7 @@ class FetchMode(StrEnum):
     ENDPOINT = "endpoint"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewAttachment:
     """A file of a new mail. `source` is None where the content has it already; then `size_bytes` is
     known. While it is missing, `from_end_bytes` of the content follow its place. `auth` is a login
@@ -274,7 +278,7 @@ class NewAttachment:
     sha256: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NewMail:
     """A mail that passed every rule and is to be stored: what `store.queue.accept` takes.
 
@@ -315,7 +319,7 @@ class NewMail:
     repairs: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pending:
     """One recipient inside a delivery; `attempts` counts those already made, `faults` those that
     ended in a row by a fault of our own.
@@ -330,7 +334,7 @@ class Pending:
     faults: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """A leased portion of a message: its due recipients, to be offered together to one account.
 
@@ -365,7 +369,7 @@ class Delivery:
     ingress: Ingress = Ingress.REST
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What the upstream said of one recipient; `code` is 0 where it said nothing.
 

@@ -37,7 +37,8 @@ Status = Literal[
 HeaderValue = str | int | float | None
 
 
-class Message(Model):
+# The first mail does not wait for it, nor do two threads work it out at once.
+class Message(Model, defer_build=False):
     """A mail to send. The same `id` again replaces it while nobody has begun to send it."""
 
     id: ClientId

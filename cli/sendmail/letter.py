@@ -9,10 +9,9 @@ out, whoever its recipients came from. All else stays as it is, byte for byte.
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from email.charset import Charset
 from email.utils import getaddresses
-from typing import IO
+from typing import IO, NamedTuple
 
 from cli.sendmail.ending import Ended
 
@@ -29,8 +28,7 @@ ADDRESSES = frozenset({"from", "sender", "reply-to", "to", "cc"})
 Qualify = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(NamedTuple):
     """`raw` is the whole field with its line ends; `name` is in lower case."""
 
     name: str
@@ -42,8 +40,7 @@ class Field:
         return " ".join(value.decode("utf-8", "surrogateescape").split())
 
 
-@dataclass(frozen=True, slots=True)
-class Letter:
+class Letter(NamedTuple):
     fields: tuple[Field, ...]
     body: bytes
 
@@ -56,8 +53,7 @@ class Letter:
         return b"".join(field.raw for field in self.fields) + b"\r\n" + self.body
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """`sender` is "" for the null sender; what follows is asked of delivery reports (RFC 3461)."""
 
     sender: str
@@ -144,12 +140,12 @@ def addresses(values: Iterable[str]) -> list[str]:
 
 def without_bcc(letter: Letter) -> Letter:
     kept = tuple(f for f in letter.fields if f.name not in ("bcc", "resent-bcc"))
-    return replace(letter, fields=kept)
+    return letter._replace(fields=kept)
 
 
 def qualified(letter: Letter, qualify: Qualify) -> Letter:
     """Complete the addresses in the header that have no domain."""
-    return replace(letter, fields=tuple(_qualified(field, qualify) for field in letter.fields))
+    return letter._replace(fields=tuple(_qualified(field, qualify) for field in letter.fields))
 
 
 def _qualified(field: Field, qualify: Qualify) -> Field:
@@ -182,7 +178,7 @@ def completed(letter: Letter, missing: Iterable[tuple[str, Callable[[], str]]]) 
         for name, value in missing
         if name.lower() not in has
     ]
-    return replace(letter, fields=(*added, *letter.fields))
+    return letter._replace(fields=(*added, *letter.fields))
 
 
 def field_line(name: str, value: str) -> bytes:

@@ -7,8 +7,8 @@ and cannot be done is named.
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 from cli.sendmail.ending import Ended
 
@@ -30,8 +30,7 @@ IGNORED_WITH_JOINED = frozenset("d")
 PROGRAM_MODES = {"mailq": Mode.QUEUE, "newaliases": Mode.NOTHING}
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """`sender` is None where none was named, "" for the null sender.
 
     `notify`, `ret` and `envid` are asked of an SMTP server that has DSN (RFC 3461).
@@ -48,19 +47,18 @@ class Options:
     envid: str | None = None
 
 
-@dataclass(slots=True)
-class _Reading:
-    found: dict[str, object] = field(default_factory=dict)
-    recipients: list[str] = field(default_factory=list)
+class _Reading(NamedTuple):
+    found: dict[str, object]
+    recipients: list[str]
 
 
 def read(argv: Sequence[str]) -> Options:
     """Read a command line, the program's name first. Raises Ended with EX_USAGE."""
-    reading = _Reading({"mode": PROGRAM_MODES.get(os.path.basename(argv[0]), Mode.SEND)})
+    reading = _Reading({"mode": PROGRAM_MODES.get(os.path.basename(argv[0]), Mode.SEND)}, [])
     words = iter(argv[1:])
     for word in words:
         if word == "--":
-            reading.recipients += words
+            reading.recipients.extend(words)
         elif word.startswith("-") and word != "-":
             _read_letters(word[1:], words, reading)
         else:

@@ -8,9 +8,10 @@ to the local socket of an instance, as mail of `tenant`.
 import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from cli.sendmail.ending import Ended
 
@@ -20,8 +21,7 @@ LONGEST_TIMEOUT_S = 3600
 TLS_MODES = ("auto", "none", "starttls", "implicit")
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(NamedTuple):
     """`tls` auto: implicit on port 465, none on loopback, else STARTTLS. `socket` is a path, by
     default that of the `instance` in `home`.
 
@@ -43,7 +43,7 @@ class Settings:
     domain: str = ""
     sender: str = ""
     timeout_s: float = 60.0
-    aliases: Mapping[str, str] = field(default_factory=dict)
+    aliases: Mapping[str, str] = MappingProxyType({})
 
     @property
     def host_name(self) -> str:
@@ -65,7 +65,7 @@ class Settings:
             raise wrong(f"password_file: {self.password_file}: {error}") from None
 
 
-NAMES = frozenset(each.name for each in fields(Settings))
+NAMES = frozenset(Settings._fields)
 TEXTS = NAMES - {"timeout_s", "aliases"}
 
 

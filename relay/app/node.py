@@ -165,7 +165,7 @@ class Node:
             returns,
             self._budget,
             self.config.upstream.max_recipients,
-            lambda: settler.is_clear,
+            settler.is_clear,
         )
         self.dispatcher = Dispatcher(
             self.spool,

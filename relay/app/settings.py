@@ -15,7 +15,7 @@ from relay.ingress.accept import DoorSettings
 from relay.ingress.backlog import Bounds
 from relay.ingress.disk import Disk, Spare
 from relay.ingress.smtp import Endpoint, SmtpSettings
-from relay.net.guard import Reach
+from relay.net.reach import Reach
 from relay.reports.post import CallSettings
 from relay.reports.reporter import ReportSettings
 from relay.store.database import Database

@@ -18,7 +18,6 @@ from relay.store.mailboxes import MailboxStore
 from relay.store.messages import MessageStore
 from relay.store.migrate import check_version, migrate
 from relay.store.outbox import Outbox
-from relay.store.postgres import open_postgres
 from relay.store.receipts import ReceiptStore
 from relay.store.retention import RetentionStore
 from relay.store.sqlite import open_sqlite
@@ -31,14 +30,7 @@ async def open_database(config: Config, keyring: Keyring) -> Database:
     nothing in it is changed.
     """
     path = config.database.sqlite_path
-    if path is not None:
-        database: Database = await open_sqlite(path)
-    else:
-        database = await open_postgres(
-            config.database.url.get_secret_value(),
-            pool_size=config.database.pool_size,
-            timeout_s=config.database.command_timeout_s,
-        )
+    database = await (open_server(config) if path is None else open_sqlite(path))
     try:
         if await check_version(database):
             await check_key(database, keyring)
@@ -48,6 +40,17 @@ async def open_database(config: Config, keyring: Keyring) -> Database:
     except BaseException:
         await database.close()
         raise
+
+
+async def open_server(config: Config) -> Database:
+    # asyncpg takes 20 ms to load, and SQLite has no use for it.
+    from relay.store.postgres import open_postgres  # noqa: PLC0415
+
+    return await open_postgres(
+        config.database.url.get_secret_value(),
+        pool_size=config.database.pool_size,
+        timeout_s=config.database.command_timeout_s,
+    )
 
 
 @dataclass(frozen=True, slots=True)

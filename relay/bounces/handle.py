@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from relay.bounces.reading import Reading
-from relay.formats.bounce import Kind, Returned
+from relay.bounces.question import Reading
+from relay.formats.bounce.model import Kind, Returned
 from relay.metrics import Metrics
 from relay.store import bounces, pec
 from relay.store.bounces import Recorded, Source

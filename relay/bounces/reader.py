@@ -15,7 +15,7 @@ from typing import cast
 
 from pydantic import ValidationError
 
-from relay.bounces.reading import ANSWER, QUESTION, READING, READY, Reading
+from relay.bounces.question import ANSWER, QUESTION, READING, READY, Reading
 from relay.errors import MailboxFault, Unreadable
 
 LARGEST_ANSWER_BYTES = 4 * 1024 * 1024

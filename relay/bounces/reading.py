@@ -3,37 +3,17 @@
 What a stranger wrote can make a parser take for ever, or all memory. A thread cannot be stopped, a
 process can: it has nothing but the mail on its standard input, no settings and no secrets, and a
 bound on its memory (see `relay.bounces.reader`, which starts it, waits for it, and ends it).
-
-A question is a number of octets, whether the mail may be a receipt, and the mail; the answer a
-number of octets and JSON.
 """
 
 import resource
-import struct
 import sys
-from dataclasses import dataclass
 from typing import BinaryIO
 
-from pydantic import TypeAdapter
-
-from relay.formats.bounce import Returned, read_bounce
-from relay.formats.pec import Receipt, read_receipt
+from relay.bounces.question import ANSWER, QUESTION, READING, READY, Reading
+from relay.formats.bounce.read import read_bounce
+from relay.formats.pec.read import read_receipt
 
 MEMORY_BYTES = 768 * 1024 * 1024
-QUESTION = struct.Struct(">I?")
-ANSWER = struct.Struct(">I")
-READY = b"+"
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a mail is: a receipt of certified mail, or what it says as a bounce, if it is one."""
-
-    receipt: Receipt | None = None
-    returned: Returned | None = None
-
-
-READING = TypeAdapter(Reading)
 
 
 def read(raw: bytes, *, is_pec: bool) -> Reading:

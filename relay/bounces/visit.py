@@ -14,8 +14,8 @@ from enum import StrEnum
 from relay import maillog
 from relay.bounces.handle import Effect, Handler
 from relay.bounces.imap import Declined, Session
+from relay.bounces.question import Reading
 from relay.bounces.reader import Reader
-from relay.bounces.reading import Reading
 from relay.bounces.responses import Mail, batches
 from relay.errors import DataRejected, Temporary, Unreadable, Unwritable
 from relay.metrics import Metrics

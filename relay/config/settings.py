@@ -9,6 +9,7 @@ from typing import NamedTuple, get_args, get_type_hints
 
 from pydantic import SecretStr
 
+from relay.config.explained import explained
 from relay.config.tree import Section, Tree
 
 # Names that are shorter than the rule or that existed before; the first is ours, the others are
@@ -34,8 +35,12 @@ class Setting(NamedTuple):
     toml_key: str
     env_names: tuple[str, ...]
     default: object
-    doc: str
     is_secret: bool
+    section: type[Section]
+
+    @property
+    def doc(self) -> str:
+        return explained(self.section).get(self.toml_key.rpartition(".")[2], "")
 
 
 def ruled_name(toml_key: str) -> str:
@@ -72,8 +77,8 @@ def _settings_of(section: type[Section], prefix: str) -> tuple[Setting, ...]:
             toml_key=prefix + name,
             env_names=_NAMED.get(prefix + name, (ruled_name(prefix + name),)),
             default=None if field.is_required() else field.default,
-            doc=field.description or "",
             is_secret=_holds_secret(field.rebuild_annotation()),
+            section=section,
         )
         for name, field in section.model_fields.items()
         if _section_type(field.annotation) is None

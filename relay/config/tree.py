@@ -51,7 +51,8 @@ class Section(BaseModel):
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
-        use_attribute_docstrings=True,
+        # As a part of the tree a section needs no validator of its own.
+        defer_build=True,
     )
 
 

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 from relay.formats.xtext import in_ascii
 from relay.model import Pending
+from relay.value import frozen
 
 # Brackets, spaces and backslashes only inside quotes; control characters nowhere.
 _ADDRESS = re.compile(
-    r'(?:"(?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*"|[^\s<>"\\\x00-\x1f\x7f])+', re.UNICODE
+    r'(?:"(?:[^"\\\x00-\x1f\x7f]++|\\[^\x00-\x1f\x7f])*+"|[^\s<>"\\\x00-\x1f\x7f]++)++', re.UNICODE
 )
 _PARAMETER = re.compile(r"[!-~]+")
 
@@ -45,17 +46,19 @@ class Extensions:
         return tuple(name for name, is_offered in offered.items() if is_offered)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Offer:
     """A mail as it is offered once to one upstream.
 
-    `content` has CRLF line ends and no stuffed dots. What it needs (8BITMIME, SMTPUTF8) is for the
+    `content` has CRLF line ends and no stuffed dots; `is_dotless` where no line begins with one.
+    What it needs (8BITMIME, SMTPUTF8) is for the
     caller to compare with the Extensions: a parameter that is not offered is left out.
     """
 
     sender: str
     recipients: tuple[Pending, ...]
     content: bytes = field(repr=False)
+    is_dotless: bool = False
     body_8bit: bool = False
     smtputf8: bool = False
     ret: str | None = None
@@ -70,51 +73,40 @@ def envelope_commands(mail: Offer, offered: Extensions) -> list[bytes]:
     if not mail.recipients:
         raise ValueError("a mail without recipients")
     utf8 = mail.smtputf8 and offered.smtputf8
-    commands = [_mail(mail, offered, utf8)]
-    commands.extend(_rcpt(pending, offered, utf8) for pending in mail.recipients)
+    encoding = "utf-8" if utf8 else "ascii"
+    # "" is the null reverse-path of bounces (RFC 5321 §4.5.5).
+    if mail.sender and not _ADDRESS.fullmatch(mail.sender):
+        raise ValueError("sender is not fit for an SMTP command")
+    asked = _mail_parameters(mail, offered, utf8)
+    commands = [f"MAIL FROM:<{mail.sender}>{asked}\r\n".encode(encoding)]
+    for pending in mail.recipients:
+        if not _ADDRESS.fullmatch(pending.address):
+            raise ValueError("address is not fit for an SMTP command")
+        asked = _dsn_parameters(pending) if offered.dsn else ""
+        commands.append(f"RCPT TO:<{pending.address}>{asked}\r\n".encode(encoding))
     return commands
 
 
-def _mail(mail: Offer, offered: Extensions, utf8: bool) -> bytes:
-    parameters = []
-    if offered.size is not None:
-        parameters.append(f"SIZE={len(mail.content)}")
-    if mail.body_8bit and offered.eight_bit:
-        parameters.append("BODY=8BITMIME")
-    if utf8:
-        parameters.append("SMTPUTF8")
+def _mail_parameters(mail: Offer, offered: Extensions, utf8: bool) -> str:
+    size = "" if offered.size is None else f" SIZE={len(mail.content)}"
+    body = " BODY=8BITMIME" if mail.body_8bit and offered.eight_bit else ""
+    text = f"{size}{body}{' SMTPUTF8' if utf8 else ''}"
     if offered.dsn:
-        parameters += _given(RET=mail.ret, ENVID=mail.envid)
-    # "" is the null reverse-path of bounces (RFC 5321 §4.5.5).
-    sender = _checked(mail.sender, utf8) if mail.sender else b""
-    return _command(b"MAIL FROM:<%s>" % sender, parameters)
+        text += _given("RET", mail.ret) + _given("ENVID", mail.envid)
+    return text
 
 
-def _rcpt(pending: Pending, offered: Extensions, utf8: bool) -> bytes:
-    parameters = []
-    if offered.dsn:
-        # RFC 6533 §3: embedded Unicode says the same to a server with and without SMTPUTF8.
-        orcpt = None if pending.orcpt is None else in_ascii(pending.orcpt)
-        parameters = _given(NOTIFY=pending.notify, ORCPT=orcpt)
-    return _command(b"RCPT TO:<%s>" % _checked(pending.address, utf8), parameters)
+def _dsn_parameters(pending: Pending) -> str:
+    if pending.notify is None and pending.orcpt is None:
+        return ""
+    # RFC 6533 §3: embedded Unicode says the same to a server with and without SMTPUTF8.
+    orcpt = None if pending.orcpt is None else in_ascii(pending.orcpt)
+    return _given("NOTIFY", pending.notify) + _given("ORCPT", orcpt)
 
 
-def _command(words: bytes, parameters: list[str]) -> bytes:
-    return b" ".join([words, *(parameter.encode("ascii") for parameter in parameters)]) + b"\r\n"
-
-
-def _given(**values: str | None) -> list[str]:
-    parameters = []
-    for name, value in values.items():
-        if value is None:
-            continue
-        if not _PARAMETER.fullmatch(value):
-            raise ValueError(f"{name} is not fit for an SMTP command")
-        parameters.append(f"{name}={value}")
-    return parameters
-
-
-def _checked(address: str, utf8: bool) -> bytes:
-    if not _ADDRESS.fullmatch(address):
-        raise ValueError("address is not fit for an SMTP command")
-    return address.encode("utf-8" if utf8 else "ascii")
+def _given(name: str, value: str | None) -> str:
+    if value is None:
+        return ""
+    if not _PARAMETER.fullmatch(value):
+        raise ValueError(f"{name} is not fit for an SMTP command")
+    return f" {name}={value}"

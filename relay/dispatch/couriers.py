@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 from relay import maillog
@@ -101,10 +102,10 @@ class Couriers:
         outlet.active += 1
         task = self._loop.create_task(self._work(outlet))
         self._tasks.add(task)
-        task.add_done_callback(lambda task: self._on_end(outlet, task))
+        task.add_done_callback(partial(self._on_end, outlet))
 
     async def _work(self, outlet: Outlet) -> None:
-        while outlet.is_open(now := self._clock()) and (delivery := outlet.pop()) is not None:
+        while (delivery := outlet.pop(now := self._clock())) is not None:
             hand = Hand(outlet, delivery, now)
             self._hands.add(hand)
             try:
@@ -126,9 +127,10 @@ class Couriers:
     def _on_end(self, outlet: Outlet, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         outlet.active -= 1
-        if outlet.is_open(self._clock()):
+        if outlet.can_start and outlet.is_open(self._clock()):
             self.call(outlet)
-        self._fill_places()
+        if self._queueing:
+            self._fill_places()
 
     @property
     def _has_place(self) -> bool:

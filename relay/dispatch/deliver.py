@@ -9,10 +9,11 @@ is raised, and then no recipient was taken.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from relay import maillog
 from relay.budget import Budget
-from relay.dispatch.pool import Pool, Upstream
+from relay.dispatch.pool import Pool
 from relay.dispatch.reply import next_portion
 from relay.dispatch.return_path import ReturnPaths
 from relay.dispatch.session import BeforeData, Extensions, Offer
@@ -35,6 +36,7 @@ LONGEST_LINE = 998
 # Above this, re-encoding would hold up the loop.
 THREAD_BYTES = 256 * 1024
 CONNECTIONS_TRIED = 3
+_address = attrgetter("address")
 
 
 class LimitReached(Temporary):
@@ -61,18 +63,15 @@ class Deliverer:
     ) -> None:
         """`budget` bounds the content that is read from the store; `max_recipients` is how many are
         offered in one transaction; nothing is begun unless `can_record` says that its result could
-        be written.
+        be written. `standing` counts the connections of an account.
         """
+        self.standing = pool.standing
         self._can_record = can_record
         self._spool = spool
         self._pool = pool
         self._returns = returns
         self._budget = budget
         self._max_recipients = max_recipients
-
-    def ready(self, account: Account) -> int:
-        """Count the connections of an account that wait for mail."""
-        return self._pool.ready(account)
 
     async def deliver(self, delivery: Delivery, account: Account) -> tuple[Outcome, ...]:
         """Offer the mail; one outcome for each recipient.
@@ -82,7 +81,17 @@ class Deliverer:
         """
         begin = Begin(self._spool, delivery, account, self._can_record)
         try:
-            return await self._attempt(delivery, account, begin)
+            if account.kind is AccountKind.CAPTURE:
+                await begin()
+                return tuple(captured(pending) for pending in delivery.pending)
+            if delivery.content is not None:
+                return await self._offer_all(delivery, account, delivery.content, begin)
+            # What is too big to come with the claim is in memory only while it is sent.
+            async with self._budget.hold(delivery.lane, delivery.size_bytes):
+                content = await self._spool.content(delivery.pk)
+                return await self._offer_all(delivery, account, content, begin)
+        except ContentRefused as refused:
+            return failed(delivery, refused)
         except RelayError:
             raise
         except Exception as error:
@@ -90,45 +99,19 @@ class Deliverer:
                 raise InDoubt from error
             raise
 
-    async def _attempt(
-        self, delivery: Delivery, account: Account, begin: "Begin"
-    ) -> tuple[Outcome, ...]:
-        if account.kind is AccountKind.CAPTURE:
-            await begin()
-            return tuple(captured(pending) for pending in delivery.pending)
-        if delivery.content is not None:
-            return await self._deliver(delivery, account, delivery.content, begin)
-        # What is too big to come with the claim is in memory only while it is sent.
-        async with self._budget.hold(delivery.lane, delivery.size_bytes):
-            content = await self._spool.content(delivery.pk)
-            return await self._deliver(delivery, account, content, begin)
-
-    async def _deliver(
+    async def _offer_all(
         self, delivery: Delivery, account: Account, content: bytes | None, begin: BeforeData
     ) -> tuple[Outcome, ...]:
-        if content is None:
-            return failed(delivery, ContentRefused("the content of this mail is gone", code=554))
-        if len(content) != delivery.size_bytes:
-            raise Damaged(f"{len(content)} of its {delivery.size_bytes} bytes are stored")
-        try:
-            if account.rewrite_from:
-                content = with_sender(content, account.rewrite_from)
-                delivery = replace(delivery, sender=delivery.sender and account.rewrite_from)
-            return await self._offer_all(delivery, account, content, begin)
-        except ContentRefused as refused:
-            return failed(delivery, refused)
-
-    async def _offer_all(
-        self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
-    ) -> tuple[Outcome, ...]:
         """Offer in portions: an upstream may take fewer recipients at a time than the mail has."""
+        delivery, content = whole(delivery, account, content)
+        # In the order of the recipients: each has its place from when it was first offered.
         outcomes: dict[int, Outcome] = {}
         left = delivery.pending
         while left:
             portion, rest = left[: self._max_recipients], left[self._max_recipients :]
             part = replace(delivery, pending=portion) if portion != delivery.pending else delivery
             try:
-                said = await self._offer_portion(part, account, content, begin)
+                said = await self._offer(part, account, content, begin)
             except Fenced:
                 raise
             except Exception as error:
@@ -137,41 +120,30 @@ class Deliverer:
                     raise
                 said = cut_short(replace(delivery, pending=left), error)
                 rest = ()
-            outcomes |= {outcome.n: outcome for outcome in said}
+            for outcome in said:
+                outcomes[outcome.n] = outcome
             again = next_portion(said)
-            left = (*(p for p in portion if p.n in again), *rest)
-        return tuple(outcomes[p.n] for p in delivery.pending)
-
-    async def _offer_portion(
-        self, part: Delivery, account: Account, content: bytes, begin: BeforeData
-    ) -> list[Outcome]:
-        readdressed = await self._returns.readdressed(part, account)
-        said = await self._offer(readdressed, account, content, begin)
-        # The upstream's reports come back to us, not to who asked for them.
-        return said if readdressed.sender == part.sender else untold(part, said)
+            left = (*(p for p in portion if p.n in again), *rest) if again else rest
+        return tuple(outcomes.values())
 
     async def _offer(
-        self, delivery: Delivery, account: Account, content: bytes, begin: BeforeData
+        self, asked: Delivery, account: Account, content: bytes, begin: BeforeData
     ) -> list[Outcome]:
-        for tries_left in reversed(range(CONNECTIONS_TRIED)):
+        delivery = await self._returns.readdressed(asked, account)
+        for _ in range(CONNECTIONS_TRIED):
             upstream = await self._pool.acquire(account)
+            session = upstream.session
             try:
-                offer = await fitted(delivery, content, upstream.session.extensions)
-                outcomes = await upstream.session.offer(offer, begin)
-            except BaseException:
-                await self._give_back(upstream)
-                raise
-            await self._give_back(upstream)
-            if not upstream.session.worn_out or not tries_left:
-                # What NOTIFY asks for was passed on only to a server that offers DSN.
-                return outcomes if upstream.session.extensions.dsn else untold(delivery, outcomes)
-        raise AssertionError("unreachable")
-
-    async def _give_back(self, upstream: Upstream) -> None:
-        if upstream.session.reusable:
-            await self._pool.release(upstream)
-        else:
-            await self._pool.discard(upstream)
+                offer = await fitted(delivery, content, session.extensions)
+                outcomes = await session.offer(offer, begin)
+            finally:
+                await self._pool.release(upstream)
+            if not session.worn_out:
+                break
+        # What NOTIFY asks for was passed on only to a server that offers DSN; and its reports come
+        # back to us where the sender is ours, not to who asked for them.
+        is_told = session.extensions.dsn and delivery.sender == asked.sender
+        return outcomes if is_told else untold(asked, outcomes)
 
 
 class Begin:
@@ -201,25 +173,42 @@ class Begin:
         self.is_done = True
 
 
+def whole(delivery: Delivery, account: Account, content: bytes | None) -> tuple[Delivery, bytes]:
+    """Return the mail as this account sends it; raise ContentRefused or Damaged where its bytes are
+    not there.
+    """
+    if content is None:
+        raise ContentRefused("the content of this mail is gone", code=554)
+    if len(content) != delivery.size_bytes:
+        raise Damaged(f"{len(content)} of its {delivery.size_bytes} bytes are stored")
+    if account.rewrite_from:
+        content = with_sender(content, account.rewrite_from)
+        delivery = replace(delivery, sender=delivery.sender and account.rewrite_from)
+    return delivery, content
+
+
 async def fitted(delivery: Delivery, content: bytes, offered: Extensions) -> Offer:
     """Return the mail in a form that the upstream takes; raise ContentRefused where there is
     none.
     """
     traits = delivery.traits
-    check_size(content, offered)
-    addresses = delivery.sender, *[p.address for p in delivery.pending]
-    utf8 = traits.has_utf8_headers or needs_smtputf8("".join(addresses))
+    if offered.size:
+        check_size(content, offered.size)
+    addresses = delivery.sender + "".join(map(_address, delivery.pending))
+    utf8 = traits.has_utf8_headers or needs_smtputf8(addresses)
     if utf8 and not offered.smtputf8:
         raise ContentRefused("the upstream does not offer SMTPUTF8", code=550, enhanced="5.6.7")
-    body_8bit = traits.has_8bit
+    body_8bit, is_dotless = traits.has_8bit, traits.is_dotless
     if (body_8bit and not offered.eight_bit) or traits.longest_line > LONGEST_LINE:
-        content = await recoded(content)
-        check_size(content, offered)
+        content, is_dotless = await recoded(content), False
+        if offered.size:
+            check_size(content, offered.size)
         body_8bit = body_8bit and offered.eight_bit and not content.isascii()
     return Offer(
         delivery.sender,
         delivery.pending,
         content,
+        is_dotless,
         body_8bit,
         utf8,
         delivery.ret,
@@ -238,10 +227,10 @@ def with_sender(content: bytes, address: str) -> bytes:
     return without(content, head, lambda name: name == b"from", added.encode())
 
 
-def check_size(content: bytes, offered: Extensions) -> None:
-    if offered.size and len(content) > offered.size:
+def check_size(content: bytes, most_bytes: int) -> None:
+    if len(content) > most_bytes:
         raise ContentRefused(
-            f"the upstream takes {offered.size} bytes at most", code=552, enhanced="5.3.4"
+            f"the upstream takes {most_bytes} bytes at most", code=552, enhanced="5.3.4"
         )
 
 

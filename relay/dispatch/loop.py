@@ -25,9 +25,10 @@ from relay.dispatch.outlet import Outlet
 from relay.dispatch.places import Place, Places
 from relay.dispatch.preparing import Preparing
 from relay.dispatch.results import Results
+from relay.dispatch.retry import most_faults
 from relay.dispatch.settings import DispatchSettings
 from relay.dispatch.settler import Settler
-from relay.dispatch.suspects import Suspects, is_suspect
+from relay.dispatch.suspects import Suspects
 from relay.dispatch.ways import Ways
 from relay.errors import (
     AccountFault,
@@ -43,6 +44,7 @@ from relay.errors import (
 )
 from relay.metrics import Metrics
 from relay.model import Account, Delivery, LimitBehavior
+from relay.store.queue.aside import SUSPECT
 from relay.store.spool import Spool
 
 # RFC 3463 §3.5: mail system congestion.
@@ -76,7 +78,7 @@ class Dispatcher:
         self._clock = clock
         self._lanes = Lanes()
         self._holdings = Holdings(settings.memory_messages, settings.memory_bytes)
-        self._places = Places(ways, self._holdings, deliverer.ready)
+        self._places = Places(ways.open_outlet, self._holdings, deliverer.standing)
         self._claims = Claims(spool, ways, self._lanes, self._holdings, self, clock)
         self._suspects = Suspects(spool)
         self._couriers = Couriers(
@@ -177,7 +179,7 @@ class Dispatcher:
 
     # The Hands: called by the claims, never wait.
     def is_able(self) -> bool:
-        return self._settler.is_clear and not self._is_stopping
+        return self._settler.is_clear() and not self._is_stopping
 
     def take_claimed(self, outlet: Outlet, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
@@ -205,12 +207,13 @@ class Dispatcher:
         if self._lanes.due and outlet.is_low:
             self._lanes.want(outlet.lanes)
         try:
-            if self._is_over(delivery):
+            faults, now = most_faults(delivery), self._spool.now()
+            if self._is_over(delivery, faults, now):
                 return
-            if is_suspect(delivery):
+            if faults >= SUSPECT:
                 await self._carry_suspect(outlet, delivery)
             elif delivery.is_prepared:
-                await self._deliver(outlet, delivery)
+                await self._deliver(outlet, delivery, now)
             else:
                 self._preparing.start(outlet, delivery)
         except Exception as error:  # noqa: BLE001 - one mail's fault must not stop the others
@@ -223,7 +226,7 @@ class Dispatcher:
         try:
             async with self._suspects.in_hand(delivery):
                 if delivery.is_prepared:
-                    await self._deliver(outlet, delivery)
+                    await self._deliver(outlet, delivery, self._spool.now())
                 else:
                     await self._preparing.run(outlet, delivery)
         except TimeoutError:
@@ -232,15 +235,16 @@ class Dispatcher:
             maillog.store_trouble(error)
             self._results.put_off(delivery, AFTER_TROUBLE_S)
 
-    async def _deliver(self, outlet: Outlet, delivery: Delivery) -> None:
+    async def _deliver(self, outlet: Outlet, delivery: Delivery, started_at: float) -> None:
         """Deliver one mail over the outlet's account and settle what came of it."""
-        account, started_at = outlet.account, self._spool.now()
+        account = outlet.account
         try:
             outcomes = await self._deliverer.deliver(delivery, account)
         except Exception as error:  # noqa: BLE001 - one mail's fault must not stop the others
             await self._troubled(outlet, delivery, error, started_at)
         else:
-            self._recover(outlet)
+            if outlet.health.is_doubtful:
+                self._recover(outlet)
             self._results.attempted(account, delivery, outcomes, started_at)
 
     def _prepared(self, outlet: Outlet, delivery: Delivery) -> None:
@@ -292,17 +296,18 @@ class Dispatcher:
             case _:
                 self._results.faulted(account, delivery, error)
 
-    def _is_over(self, delivery: Delivery) -> bool:
+    def _is_over(self, delivery: Delivery, faults: int, now: float) -> bool:
         """Settle mail that is not to be sent any more: it is too old, or was suspended since it was
         claimed.
         """
-        if self._results.is_put_aside(delivery):
+        if faults and self._results.is_put_aside(faults):
             self._results.put_aside(delivery)
             return True
-        if self._results.is_expired(delivery):
+        if self._results.is_expired(delivery, now):
             self._results.expired(delivery)
             return True
-        if self._ways.known(delivery.lane).holds(delivery.batch_code):
+        way = self._ways.known(delivery.lane)
+        if way.suspended and way.holds(delivery.batch_code):
             self.give_back([delivery])
             return True
         return False
@@ -323,10 +328,9 @@ class Dispatcher:
         self._close(outlet, wait_s)
 
     def _recover(self, outlet: Outlet) -> None:
-        if outlet.health.is_doubtful:
-            outlet.health = Health()
-            maillog.account_recovered(outlet.account.tenant_id, outlet.account.id)
-            self._lanes.want(outlet.lanes)
+        outlet.health = Health()
+        maillog.account_recovered(outlet.account.tenant_id, outlet.account.id)
+        self._lanes.want(outlet.lanes)
 
     def _limit(self, outlet: Outlet, reached: LimitReached, delivery: Delivery) -> None:
         account = outlet.account

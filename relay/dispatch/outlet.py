@@ -42,9 +42,11 @@ class Outlet:
         place = (delivery.priority, delivery.pk, next(self._pushed), delivery)
         heapq.heappush(self._waiting, place)
 
-    def pop(self) -> Delivery | None:
-        """Return the next by priority, then age."""
-        return heapq.heappop(self._waiting)[-1] if self._waiting else None
+    def pop(self, now: float) -> Delivery | None:
+        """Return the next by priority, then age; None where nothing waits or it is closed."""
+        if not self._waiting or not self.is_open(now):
+            return None
+        return heapq.heappop(self._waiting)[-1]
 
     def empty(self) -> list[Delivery]:
         """Return all that waits, and forget it."""
@@ -80,7 +82,7 @@ class Outlet:
         return len(self._waiting) < target // 2 or target == 1
 
     def is_open(self, now: float) -> bool:
-        return not self.health.rests(now) and now >= self.full_until
+        return now >= self.full_until and now >= self.health.rest_until
 
     def why_closed(self, now: float) -> str:
         if self.health.rests(now):

@@ -20,7 +20,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import cast
 
@@ -37,7 +37,6 @@ from relay.net.names import Names
 from relay.tls import client_tls
 
 AccountKey = tuple[str, str]
-Shelf = tuple[str, str, int]
 
 PROBE_S = 20.0
 LEARNED_FOR_S = 3600.0
@@ -66,6 +65,16 @@ class Upstream:
     idle_since: float
 
 
+@dataclass(slots=True)
+class Shelf:
+    """The connections of one account in one version of its settings; the one used last is the last
+    of those that are idle.
+    """
+
+    idle: list[Upstream] = field(default_factory=list)
+    lent: set[Upstream] = field(default_factory=set)
+
+
 class Pool:
     def __init__(
         self,
@@ -77,22 +86,22 @@ class Pool:
         self._clock = clock
         self._names = names or Names()
         self._logins = Logins()
-        self._idle: dict[Shelf, list[Upstream]] = {}
-        self._lent: set[Upstream] = set()
+        self._shelves: dict[tuple[str, str, int], Shelf] = {}
         self._learned: dict[AccountKey, tuple[int, float]] = {}
         self._contexts: dict[tuple[str | None, bool], ssl.SSLContext] = {}
         self._is_closed = False
 
     @property
     def open_count(self) -> int:
-        return len(self._lent) + sum(len(shelf) for shelf in self._idle.values())
+        return sum(len(shelf.idle) + len(shelf.lent) for shelf in self._shelves.values())
 
-    def ready(self, account: Account) -> int:
-        """Count what `acquire` would lend without opening a connection."""
-        return len(self._idle.get(_shelf_of(account), ()))
+    def standing(self, account: Account) -> int:
+        """Count the connections that are open for mail of this account, idle or lent."""
+        shelf = self._shelf(account)
+        return len(shelf.idle) + len(shelf.lent)
 
     def idle(self, key: AccountKey) -> int:
-        return sum(len(shelf) for name, shelf in self._idle.items() if name[:2] == key)
+        return sum(len(shelf.idle) for name, shelf in self._shelves.items() if name[:2] == key)
 
     def observed_max_messages(self, key: AccountKey) -> int | None:
         """Return how many mails the upstream lately took before it said 421 to the next."""
@@ -104,77 +113,93 @@ class Pool:
 
         Raises AccountFault: the upstream cannot be used now.
         """
-        upstream = await self._take(account) or await self._open(account)
-        self._lent.add(upstream)
+        upstream = await self._take(self._shelf(account).idle)
+        if upstream is None:
+            upstream = await self._open(account)
+        self._shelf(account).lent.add(upstream)
         return upstream
 
     async def release(self, upstream: Upstream) -> None:
-        """Take back; it is kept if it may carry another mail."""
-        self._lent.discard(upstream)
-        self._learn(upstream)
-        upstream.idle_since = self._clock()
-        if self._is_closed or not self._may_carry_more(upstream):
+        """Take back; it is kept if it may carry another mail, and closed at once if it is out of
+        step.
+        """
+        now = upstream.idle_since = self._clock()
+        if not self._is_closed and self._may_carry_more(upstream, now):
+            shelf = self._shelf(upstream.account)
+            shelf.lent.discard(upstream)
+            shelf.idle.append(upstream)
+        elif upstream.session.reusable:
+            self._shelf(upstream.account).lent.discard(upstream)
             await upstream.session.quit()
         else:
-            self._idle.setdefault(_shelf_of(upstream.account), []).append(upstream)
+            await self.discard(upstream)
 
     async def discard(self, upstream: Upstream) -> None:
         """Take back and close at once, whatever it was doing."""
-        self._lent.discard(upstream)
+        self._shelf(upstream.account).lent.discard(upstream)
         self._learn(upstream)
         upstream.session.abort("discarded")
 
     async def expire(self) -> None:
         """Close what was idle or open for too long, or has died."""
+        now = self._clock()
         over: list[Upstream] = []
-        for name, shelf in list(self._idle.items()):
-            over.extend(upstream for upstream in shelf if not self._may_carry_more(upstream))
-            kept = [upstream for upstream in shelf if upstream not in over]
-            self._idle[name] = kept
-            if not kept:
-                del self._idle[name]
+        for name, shelf in list(self._shelves.items()):
+            good = [upstream for upstream in shelf.idle if self._may_carry_more(upstream, now)]
+            over.extend(upstream for upstream in shelf.idle if upstream not in good)
+            shelf.idle[:] = good
+            if not good and not shelf.lent:
+                del self._shelves[name]
         await _quit_all(over)
 
     async def close(self) -> None:
         """Say QUIT on what is idle and end what is still lent."""
         self._is_closed = True
-        idle = [upstream for shelf in self._idle.values() for upstream in shelf]
-        self._idle.clear()
-        for upstream in list(self._lent):
+        shelves = list(self._shelves.values())
+        self._shelves.clear()
+        for upstream in [upstream for shelf in shelves for upstream in shelf.lent]:
             await self.discard(upstream)
-        await _quit_all(idle)
+        await _quit_all([upstream for shelf in shelves for upstream in shelf.idle])
 
-    async def _take(self, account: Account) -> Upstream | None:
-        shelf = self._idle.get(_shelf_of(account), [])
-        while shelf:
-            upstream = shelf.pop()
-            if not self._may_carry_more(upstream):
+    def _shelf(self, account: Account) -> Shelf:
+        name = version_of(account)
+        shelf = self._shelves.get(name)
+        if shelf is None:
+            shelf = self._shelves[name] = Shelf()
+        return shelf
+
+    async def _take(self, idle: list[Upstream]) -> Upstream | None:
+        while idle:
+            upstream = idle.pop()
+            now = self._clock()
+            if not self._may_carry_more(upstream, now):
                 await upstream.session.quit()
-            elif await self._is_alive(upstream):
+            elif not self._is_in_doubt(upstream, now) or await self._is_alive(upstream):
                 return upstream
             else:
                 # The others were idle for longer still: no use in probing them one after another.
                 return None
         return None
 
-    def _may_carry_more(self, upstream: Upstream) -> bool:
-        now = self._clock()
-        account = upstream.account
-        limit = self.observed_max_messages(account.key) or account.max_messages_per_connection
+    def _may_carry_more(self, upstream: Upstream, now: float) -> bool:
+        account, session = upstream.account, upstream.session
+        limit = account.max_messages_per_connection
+        if self._learned:
+            limit = min(limit, self.observed_max_messages(account.key) or limit)
         return (
-            upstream.session.reusable
-            and upstream.session.mails < min(limit, account.max_messages_per_connection)
+            session.reusable
+            and session.mails < limit
             and now - upstream.idle_since < self._settings.idle_s
             and now - upstream.opened_at < min(account.ttl, self._settings.max_age_s)
         )
 
+    def _is_in_doubt(self, upstream: Upstream, now: float) -> bool:
+        idle_s = now - upstream.idle_since
+        return upstream.session.needs_reset or idle_s > self._settings.probe_after_s
+
     async def _is_alive(self, upstream: Upstream) -> bool:
-        """Probe where that is due. A probe that hangs costs a connection, not a mail."""
-        session = upstream.session
-        idle_s = self._clock() - upstream.idle_since
-        if not session.needs_reset and idle_s <= self._settings.probe_after_s:
-            return True
-        return await session.reset(min(PROBE_S, self._settings.command_timeout_s))
+        """Probe. One that hangs costs a connection, not a mail."""
+        return await upstream.session.reset(min(PROBE_S, self._settings.command_timeout_s))
 
     def _learn(self, upstream: Upstream) -> None:
         mails = upstream.session.takes_mails
@@ -190,7 +215,7 @@ class Pool:
             limit_s = self._settings.command_timeout_s
             if account.user:
                 async with _step("auth", account, limit_s):
-                    await self._logins.take(_shelf_of(account), partial(_log_in, client, account))
+                    await self._logins.take(version_of(account), partial(_log_in, client, account))
             session = _adopt(client, self._settings)
         except BaseException:
             _abort(client)
@@ -208,7 +233,7 @@ class Pool:
         return self._contexts[key]
 
 
-def _shelf_of(account: Account) -> Shelf:
+def version_of(account: Account) -> tuple[str, str, int]:
     return account.tenant_id, account.id, account.version
 
 

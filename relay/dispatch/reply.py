@@ -8,12 +8,12 @@ Pure: no clock and no I/O.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Literal
 
 from relay.model import Outcome, Pending, Verdict
+from relay.value import frozen
 
 Phase = Literal["mail", "rcpt", "data", "dot"]
 
@@ -23,7 +23,10 @@ REPLY_LINES = 100
 TEXT_LENGTH = 1_000
 KNOWN_BYTES = 1_024
 
+_SETTLED = (Verdict.SENT, Verdict.FAILED)
 _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?", re.DOTALL)
+# A whole reply, as nearly all are.
+_ONE_LINE = re.compile(rb"([2-5][0-9]{2})(?: ([^\n]*))?\r?\n")
 _ENHANCED = re.compile(r"[245]\.\d{1,3}\.\d{1,3}(?=\s|$)")
 
 
@@ -31,7 +34,7 @@ class ProtocolError(Exception):
     """What came is no SMTP reply, or more than anybody has to listen to."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """`text` is printable and cut; lines are joined by a space, an enhanced code stays in it."""
 
@@ -41,28 +44,31 @@ class Reply:
 
 
 class ReplyParser:
-    """Takes bytes as they arrive. A bare LF ends a line too: everybody understands such servers."""
+    """Takes bytes as they arrive. A bare LF ends a line too: everybody understands such servers.
+
+    `is_empty` is true between two replies.
+    """
 
     def __init__(self) -> None:
+        self.is_empty = True
         self._buffer = bytearray()
         self._code = b""
         self._lines: list[bytes] = []
         self._size_bytes = 0
 
-    @property
-    def is_empty(self) -> bool:
-        """True between two replies."""
-        return not self._buffer and not self._lines
-
-    def feed(self, data: bytes) -> Iterator[Reply]:
+    def feed(self, data: bytes) -> Iterable[Reply]:
         """Return each reply that is complete; raise ProtocolError at the place where sense ends."""
-        if self.is_empty and len(data) <= KNOWN_BYTES and data.count(b"\n") > 1:
+        if self.is_empty and len(data) <= KNOWN_BYTES:
+            alone = _ONE_LINE.fullmatch(data)
+            if alone is not None:
+                return (_reply(*alone.groups(b"")),)
             whole = _whole(data)
             if whole is not None:
-                return iter(whole)
+                return whole
         return self._read(data)
 
     def _read(self, data: bytes) -> Iterator[Reply]:
+        self.is_empty = False
         self._buffer += data
         while (end := self._buffer.find(b"\n")) >= 0:
             line = bytes(self._buffer[:end]).rstrip(b"\r")
@@ -70,6 +76,7 @@ class ReplyParser:
             if self._add(line):
                 yield self._finish()
         _require(len(self._buffer) <= LINE_BYTES, "reply line too long")
+        self.is_empty = not self._buffer and not self._lines
 
     def _add(self, line: bytes) -> bool:
         """Take one line; True where it is the last of its reply."""
@@ -93,7 +100,7 @@ class ReplyParser:
         _require(len(self._lines) < REPLY_LINES, "reply of too many lines")
 
     def _finish(self) -> Reply:
-        reply = _reply(int(self._code), b" ".join(self._lines))
+        reply = _reply(self._code, b" ".join(self._lines))
         self._lines = []
         self._size_bytes = 0
         return reply
@@ -112,8 +119,8 @@ def _whole(data: bytes) -> tuple[Reply, ...] | None:
 
 
 @lru_cache(maxsize=64)
-def _reply(code: int, words: bytes) -> Reply:
-    text = _text(words)
+def _reply(digits: bytes, words: bytes) -> Reply:
+    code, text = int(digits), _text(words)
     return Reply(code, _enhanced(code, text), printable(text))
 
 
@@ -157,20 +164,25 @@ def verdict(code: int, phase: Phase) -> Verdict:
     return Verdict.DEFERRED
 
 
-def next_portion(outcomes: Sequence[Outcome]) -> frozenset[int]:
+def next_portion(outcomes: Iterable[Outcome]) -> set[int]:
     """Return the `n` of those that had no room in this transaction: offer them again at once.
 
     RFC 5321 §4.5.3.1.10: 452 to RCPT may mean "too many recipients", which says nothing about the
     recipient. It is read so only where this transaction settled somebody; else the next one would
     run into the same wall.
     """
-    if not any(outcome.verdict in (Verdict.SENT, Verdict.FAILED) for outcome in outcomes):
-        return frozenset()
-    return frozenset(outcome.n for outcome in outcomes if _had_no_room(outcome))
+    without_room: set[int] = set()
+    is_anyone_settled = False
+    for outcome in outcomes:
+        if outcome.verdict in _SETTLED:
+            is_anyone_settled = True
+        elif outcome.code == 452 and _had_no_room(outcome):
+            without_room.add(outcome.n)
+    return without_room if is_anyone_settled else set()
 
 
 def _had_no_room(outcome: Outcome) -> bool:
-    return outcome.phase == "rcpt" and outcome.code == 452 and outcome.enhanced in (None, "4.5.3")
+    return outcome.phase == "rcpt" and outcome.enhanced in (None, "4.5.3")
 
 
 class Ledger:
@@ -180,19 +192,20 @@ class Ledger:
     does later. `granted`: the upstream answered 354 and waits for the mail. `dot_written` is set by
     the writer: from then on the upstream may have taken the mail. `in_step` is false once a reply
     made no sense at its place, or was 421: the connection is of no more use. `turned_away`: 421
-    answered MAIL.
+    answered MAIL. `says_nothing`: no reply was about this mail: none came, or MAIL met a 421.
+    `envelope_left`: the upstream holds an envelope of ours: RSET must precede the next MAIL.
     """
 
     def __init__(self, recipients: Sequence[Pending]) -> None:
         self._recipients = recipients
         self._known: dict[int, Outcome] = {}
         self._heard = 0
-        self._mail_taken = False
-        self._ended = False
         self.granted = False
         self.dot_written = False
         self.in_step = True
         self.turned_away = False
+        self.says_nothing = True
+        self.envelope_left = False
 
     @property
     def phase(self) -> Phase:
@@ -208,51 +221,48 @@ class Ledger:
         """True while a recipient is neither taken nor refused."""
         return len(self._known) < len(self._recipients)
 
-    @property
-    def says_nothing(self) -> bool:
-        """True where no reply was about this mail: none came, or MAIL met a 421."""
-        return self._heard == 0 or self.turned_away
+    def hear(self, replies: Iterable[Reply]) -> None:
+        """Take the replies to the next commands."""
+        for reply in replies:
+            place, code = self._heard, reply.code
+            self._heard += 1
+            if place == 0:
+                self.says_nothing = self.turned_away = code == 421
+                self.envelope_left = 200 <= code <= 299
+            if place > len(self._recipients):
+                self._hear_of_content(reply)
+            elif not 200 <= code <= 299:
+                alone = place > 0 and code != 421
+                told = self._recipients[place - 1 : place] if alone else self._recipients
+                self._settle(told, reply, "rcpt" if place else "mail")
 
-    @property
-    def envelope_left(self) -> bool:
-        """True where the upstream holds an envelope of ours: RSET must precede the next MAIL."""
-        return self._mail_taken and not self._ended
-
-    def hear(self, reply: Reply) -> None:
-        phase = self.phase
-        place = self._heard
-        self._heard += 1
-        if self._goes_on(reply.code, phase):
-            return
-        self.turned_away = phase == "mail" and reply.code == 421
-        self.in_step = self.in_step and _is_sensible(reply.code, phase)
-        self._ended = phase == "dot"
-        alone = phase == "rcpt" and reply.code != 421
-        told = [self._recipients[place - 1]] if alone else self._recipients
-        for pending in told:
-            self._note(pending, verdict(reply.code, phase), reply, phase)
-
-    def _goes_on(self, code: int, phase: Phase) -> bool:
-        if phase == "data":
+    def _hear_of_content(self, reply: Reply) -> None:
+        """Take the reply to DATA or to the dot."""
+        if self.dot_written:
+            self.envelope_left = False
+            self._settle(self._recipients, reply, "dot")
+        elif reply.code == 354 and not self.granted:
+            self.granted = True
+        else:
             # A second reply before the dot is not an invitation but a word that came too early.
-            first = not self.granted
-            self.granted = self.granted or code == 354
-            return first and self.granted
-        accepted = phase != "dot" and 200 <= code <= 299
-        self._mail_taken = self._mail_taken or (phase == "mail" and accepted)
-        return accepted
+            self._settle(self._recipients, reply, "data")
 
     def lose(self, text: str) -> None:
         """Say that no more replies come. After the dot nobody knows what that means (RFC 1047)."""
-        phase = self.phase
         self.in_step = False
-        missed = Verdict.UNKNOWN if phase == "dot" else Verdict.DEFERRED
-        for pending in self._recipients:
-            self._note(pending, missed, Reply(0, None, printable(text)), phase)
+        missed = Verdict.UNKNOWN if self.phase == "dot" else Verdict.DEFERRED
+        self._note(self._recipients, missed, Reply(0, None, printable(text)), self.phase)
 
-    def _note(self, pending: Pending, meaning: Verdict, reply: Reply, phase: Phase) -> None:
-        outcome = Outcome(pending.n, meaning, reply.code, reply.enhanced, reply.text, phase)
-        self._known.setdefault(pending.n, outcome)
+    def _settle(self, told: Sequence[Pending], reply: Reply, phase: Phase) -> None:
+        self.in_step = self.in_step and _is_sensible(reply.code, phase)
+        self._note(told, verdict(reply.code, phase), reply, phase)
+
+    def _note(self, told: Sequence[Pending], meaning: Verdict, reply: Reply, phase: Phase) -> None:
+        for pending in told:
+            if pending.n not in self._known:
+                self._known[pending.n] = Outcome(
+                    pending.n, meaning, reply.code, reply.enhanced, reply.text, phase
+                )
 
     def outcomes(self) -> list[Outcome]:
         """Return one Outcome per recipient, in the order given; ask only when none is open."""

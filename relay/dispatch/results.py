@@ -28,8 +28,8 @@ class Results:
         self._policy = policy
         self._metrics = metrics
 
-    def is_expired(self, delivery: Delivery) -> bool:
-        return self._spool.now() >= retry.expires_at(self._policy, delivery)
+    def is_expired(self, delivery: Delivery, now: float) -> bool:
+        return now >= retry.expires_at(self._policy, delivery)
 
     def attempted(
         self, account: Account, delivery: Delivery, outcomes: Sequence[Outcome], started_at: float
@@ -37,10 +37,8 @@ class Results:
         """Take what an upstream said of each recipient."""
         now = self._spool.now()
         # One spread for all: recipients that failed together are offered together again.
-        spread = random.uniform(-1, 1)  # noqa: S311 - spreads load, guards nothing
-        resolutions = tuple(
-            retry.resolve(self._policy, delivery, outcome, now, spread) for outcome in outcomes
-        )
+        spread = 2 * random.random() - 1  # noqa: S311 - spreads load, guards nothing
+        resolutions = retry.resolve(self._policy, delivery, outcomes, now, spread)
         way = self._ways.known(delivery.lane)
         self._settler.settle(
             Settlement(
@@ -58,7 +56,7 @@ class Results:
         )
         self._metrics.attempt(delivery.tenant_id, account.id, now - started_at)
         for outcome, resolution in zip(outcomes, resolutions, strict=True):
-            self._tell(account, delivery, outcome, resolution, now - started_at)
+            self._tell(account, delivery, outcome, resolution, (started_at, now))
 
     def failed(self, delivery: Delivery, account_id: str, reply: str, status: str) -> None:
         """Give a mail up for a reason of our own; `status` is its RFC 3463 code."""
@@ -82,8 +80,9 @@ class Results:
         self._end(delivery, delivery.account_id or "unknown", outcomes, resolutions, now)
         self._tell_put_aside(delivery, resolutions)
 
-    def is_put_aside(self, delivery: Delivery) -> bool:
-        return retry.is_put_aside(self._policy, delivery)
+    def is_put_aside(self, faults: int) -> bool:
+        """Say whether the relay died with a mail too often."""
+        return faults >= self._policy.most_faults
 
     def put_aside(self, delivery: Delivery) -> None:
         """Give up what the relay died with too often."""
@@ -100,11 +99,11 @@ class Results:
         reply = f"a fault inside the relay: {reason}"
         verdict = Verdict.UNKNOWN if in_doubt else Verdict.DEFERRED
         outcomes = tuple(Outcome(p.n, verdict, 0, None, reply, "relay") for p in delivery.pending)
-        spread = random.uniform(-1, 1)  # noqa: S311 - as above
+        spread = 2 * random.random() - 1  # noqa: S311 - as above
         resolutions = retry.after_fault(self._policy, delivery, outcomes, now, spread)
         self._end(delivery, account.id, outcomes, resolutions, now)
         for outcome, resolution in zip(outcomes, resolutions, strict=True):
-            self._tell(account, delivery, outcome, resolution, 0)
+            self._tell(account, delivery, outcome, resolution, (now, now))
         self._tell_put_aside(delivery, resolutions)
 
     def _tell_put_aside(self, delivery: Delivery, resolutions: Sequence[Resolution]) -> None:
@@ -150,8 +149,9 @@ class Results:
         delivery: Delivery,
         outcome: Outcome,
         resolution: Resolution,
-        duration_s: float,
+        times: tuple[float, float],
     ) -> None:
+        started_at, ended_at = times
         maillog.attempt(
             delivery.pk,
             tenant=delivery.tenant_id,
@@ -160,10 +160,10 @@ class Results:
             verdict=outcome.verdict,
             code=outcome.code,
             reply=outcome.reply,
-            duration_s=duration_s,
+            duration_s=ended_at - started_at,
         )
         if resolution.state is State.SENT:
-            latency_s = self._spool.now() - delivery.accepted_at
+            latency_s = ended_at - delivery.accepted_at
             self._metrics.sent(delivery.tenant_id, account.id, latency_s=latency_s)
         elif resolution.state is State.FAILED:
             self._metrics.failed(delivery.tenant_id, account.id)

@@ -16,6 +16,7 @@ from relay.store.queue.settle import Resolution
 DIED = "the relay stopped while it was sending this"
 # RFC 3463 §3.4: other or undefined mail system status.
 FAULT = "5.3.0"
+_ENDS = {Verdict.SENT: State.SENT, Verdict.FAILED: State.FAILED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +59,30 @@ def next_attempt(
 
 
 def resolve(
-    policy: RetryPolicy, delivery: Delivery, outcome: Outcome, now: float, spread: float
+    policy: RetryPolicy, delivery: Delivery, outcomes: Sequence[Outcome], now: float, spread: float
+) -> tuple[Resolution, ...]:
+    """Decide what the outcomes mean for the recipients; there is one for each, in their order."""
+    resolutions = []
+    for pending, outcome in zip(delivery.pending, outcomes, strict=True):
+        state = _ENDS.get(outcome.verdict)
+        if state is not None:
+            said = end(pending, state, outcome, pending.attempts + 1, now)
+        else:
+            said = _left(policy, delivery, (pending, outcome), now, spread)
+        resolutions.append(said)
+    return tuple(resolutions)
+
+
+def _left(
+    policy: RetryPolicy,
+    delivery: Delivery,
+    tried: tuple[Pending, Outcome],
+    now: float,
+    spread: float,
 ) -> Resolution:
-    """Decide what one outcome means for its recipient."""
-    pending = next(p for p in delivery.pending if p.n == outcome.n)
+    """Decide about one who was neither taken nor refused."""
+    pending, outcome = tried
     attempts = pending.attempts + 1
-    if outcome.verdict is Verdict.SENT:
-        return end(pending, State.SENT, outcome, attempts, now)
-    if outcome.verdict is Verdict.FAILED:
-        return end(pending, State.FAILED, outcome, attempts, now)
     unknowns = pending.unknowns + (outcome.verdict is Verdict.UNKNOWN)
     if outcome.verdict is Verdict.UNKNOWN and delivery.on_unknown is OnUnknown.REPORT:
         reply = f"it is not known whether this was delivered: {outcome.reply}"
@@ -108,10 +124,10 @@ def after_crash(policy: RetryPolicy, delivery: Delivery, now: float) -> tuple[Re
     The first time it is due at once, since the upstream's connection died with the node. A mail
     that was begun at several deaths may be their cause: then it waits as after any attempt.
     """
-    outcomes = lost(delivery, DIED)
+    resolutions = resolve(policy, delivery, lost(delivery, DIED), now, 0)
     return tuple(
-        _after_death(policy, resolve(policy, delivery, outcome, now, 0), pending.faults, now)
-        for outcome, pending in zip(outcomes, delivery.pending, strict=True)
+        _after_death(policy, resolution, pending.faults, now)
+        for resolution, pending in zip(resolutions, delivery.pending, strict=True)
     )
 
 
@@ -126,9 +142,13 @@ def _after_death(
     return replace(resolution, due_at=due_at, faults=faults)
 
 
-def is_put_aside(policy: RetryPolicy, delivery: Delivery) -> bool:
-    """Say whether the relay died with it too often."""
-    return any(p.faults >= policy.most_faults for p in delivery.pending)
+def most_faults(delivery: Delivery) -> int:
+    """Return how often in a row the relay failed at it, or died with it."""
+    most = 0
+    for pending in delivery.pending:
+        if pending.faults > most:
+            most = pending.faults
+    return most
 
 
 def after_fault(

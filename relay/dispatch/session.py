@@ -20,12 +20,14 @@ from functools import partial
 from relay.alarm import Alarm
 from relay.dispatch.commands import Extensions, Offer, envelope_commands
 from relay.dispatch.reply import Ledger, ProtocolError, Reply, ReplyParser
-from relay.formats.headers import dot_stuffing
+from relay.formats.headers import dot_stuff, dot_stuffing
 from relay.model import Outcome
 from relay.turns import in_turns
 
 __all__ = ["Extensions", "Offer", "Session", "Timeouts"]
 
+# So much is written at once, without a look at how fast the upstream reads.
+SMALL_BYTES = 128 * 1024
 BLOCK_BYTES = 256 * 1024
 QUIT_S = 2.0
 END_OF_MAIL = b".\r\n"
@@ -75,9 +77,11 @@ class Session(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._parser = ReplyParser()
         self._replies: list[Reply] = []
-        self._expected = 0
+        self._missing = 0
+        self._go_on: Callable[[], bool] | None = None
         self._is_stray = False
         self._is_writable = True
+        self._is_in_blocks = False
         self._lost = "connection lost" if transport.is_closing() else None
         self._closed = asyncio.Event()
         self._waiter: asyncio.Future[None] | None = None
@@ -113,12 +117,13 @@ class Session(asyncio.Protocol):
         deadline = self._loop.time() + self._timeouts.envelope_s(len(mail.recipients))
         try:
             if self.extensions.pipelining:
-                await self._say(b"".join(commands) + b"DATA\r\n", len(commands) + 1, deadline)
+                await self._ask(commands, mail, ledger, deadline)
                 self._tell(ledger)
-            else:
-                await self._say_in_lockstep(commands, ledger, before_data, deadline)
-            if ledger.granted and ledger.is_open:
-                await self._send_body(mail.content, ledger)
+            elif await self._say_in_lockstep(commands, ledger, before_data, deadline):
+                await self._ask([], mail, ledger, deadline)
+                self._tell(ledger)
+            if ledger.granted and not ledger.dot_written and ledger.is_open:
+                await self._send_in_blocks(mail, ledger)
         except BaseException:
             # Cancelled or fenced off half way: a reply to this mail must never meet the next one.
             self.abort("given up half way")
@@ -157,10 +162,19 @@ class Session(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             for reply in self._parser.feed(data):
-                self._take(reply)
+                if not self._missing:
+                    self._be_told_unasked(reply)
+                    continue
+                self._replies.append(reply)
+                # RFC 5321 §3.8: after 421 it closes, whatever else was asked.
+                self._missing = 0 if reply.code == 421 else self._missing - 1
         except ProtocolError as error:
             self.abort(str(error))
-        self._wake()
+        if self._missing:
+            return
+        go_on, self._go_on = self._go_on, None
+        if go_on is None or not go_on():
+            self._wake()
 
     def eof_received(self) -> None:
         self._lose("connection closed by the upstream")
@@ -175,41 +189,67 @@ class Session(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._is_writable = True
-        self._wake()
+        if self._is_in_blocks:
+            self._wake()
 
     async def _say_in_lockstep(
         self, commands: list[bytes], ledger: Ledger, before_data: BeforeData, deadline: float
-    ) -> None:
+    ) -> bool:
+        """Say MAIL and each RCPT for itself; False where nobody is left then."""
         for command in commands:
             await self._say(command, 1, deadline)
             self._tell(ledger)
             if not ledger.is_open:
-                return
+                return False
         await before_data()
-        await self._say(b"DATA\r\n", 1, deadline)
-        self._tell(ledger)
+        return True
 
-    async def _send_body(self, content: bytes, ledger: Ledger) -> None:
-        body = await in_turns(dot_stuffing(content))
+    def _ask(
+        self, commands: list[bytes], mail: Offer, ledger: Ledger, deadline: float
+    ) -> "asyncio.Future[None]":
+        """Say these commands and DATA; done when they are answered, or even a small mail is."""
+        if len(mail.content) <= SMALL_BYTES:
+            body = dot_stuff(mail.content, is_dotless=mail.is_dotless) + END_OF_MAIL
+            self._go_on = partial(self._write_at_once, body, ledger)
+        return self._say(b"".join((*commands, b"DATA\r\n")), len(commands) + 1, deadline)
+
+    def _write_at_once(self, body: bytes, ledger: Ledger) -> bool:
+        """Write a small mail as soon as it is granted; False where it is not."""
+        ledger.hear(self._replies)
+        self._replies = []
+        if not (ledger.granted and ledger.is_open) or self._lost is not None:
+            return False
+        self._missing = 1
+        ledger.dot_written = True
+        self._transport.write(body)
+        self._alarm.set(self._loop.time() + self._timeouts.body_s(len(body)))
+        return True
+
+    async def _send_in_blocks(self, mail: Offer, ledger: Ledger) -> None:
+        body = await in_turns(dot_stuffing(mail.content, is_dotless=mail.is_dotless))
         deadline = self._loop.time() + self._timeouts.body_s(len(body))
         self._expect(1)
-        ledger.dot_written = await self._write_body(memoryview(body), deadline)
-        if not ledger.dot_written:
+        self._is_in_blocks = True
+        if self._lost is None:
+            ledger.dot_written = await self._write_blocks(memoryview(body), deadline)
+        self._is_in_blocks = False
+        if ledger.dot_written:
+            await self._change(deadline)
+            self._tell(ledger)
+        else:
             self._tell(ledger)
             # Never close gently here: half a mail must not look like a whole one.
             self.abort("given up half way")
-            return
-        await self._until(self._is_answered, deadline)
-        self._tell(ledger)
 
-    async def _write_body(self, body: memoryview, deadline: float) -> bool:
+    async def _write_blocks(self, body: memoryview, deadline: float) -> bool:
         """Write as fast as the upstream reads; False where it hung up or spoke before the dot."""
         last = max(0, len(body) - BLOCK_BYTES)
         for start in range(0, last, BLOCK_BYTES):
             self._transport.write(body[start : min(start + BLOCK_BYTES, last)])
             # Let the loop report a loss before more is written, and others have their turn.
             await asyncio.sleep(0)
-            await self._until(lambda: self._is_writable or self._is_answered(), deadline)
+            if not self._is_writable and self._missing:
+                await self._change(deadline)
             if self._lost is not None or self._replies:
                 return False
         self._transport.write(b"".join((body[last:], END_OF_MAIL)))
@@ -231,54 +271,45 @@ class Session(asyncio.Protocol):
         elif not ledger.in_step:
             self._close("out of step")
 
-    async def _say(self, words: bytes, replies: int, deadline: float) -> None:
-        """Write and wait until that many replies are there; fewer mean 421 or the end."""
+    def _say(self, words: bytes, replies: int, deadline: float) -> "asyncio.Future[None]":
+        """Write; done when that many replies are there; fewer mean 421 or the end."""
         self._expect(replies)
         if self._lost is None:
             self._transport.write(words)
-            await self._until(self._is_answered, deadline)
+        return self._change(deadline)
 
     def _expect(self, replies: int) -> None:
         self._replies = []
-        self._expected = replies
-
-    def _is_answered(self) -> bool:
-        return len(self._replies) >= self._expected
+        self._missing = replies
 
     def _tell(self, ledger: Ledger) -> None:
-        for reply in self._replies:
-            ledger.hear(reply)
-        if len(self._replies) < self._expected:
-            ledger.lose(self._lost or "no reply")
+        ledger.hear(self._replies)
+        if self._lost is not None:
+            ledger.lose(self._lost)
 
-    def _take(self, reply: Reply) -> None:
-        if self._is_answered():
-            # Uncalled for: it answers nothing, and who knows what else follows.
-            self._is_stray = True
-            if reply.code == 421:
-                self._close(f"421 {reply.text}")
-            return
-        self._replies.append(reply)
+    def _be_told_unasked(self, reply: Reply) -> None:
+        """Take what answers nothing: who knows what else follows."""
+        self._is_stray = True
         if reply.code == 421:
-            # RFC 5321 §3.8: it closes now, whatever else was asked.
-            self._expected = len(self._replies)
+            self._close(f"421 {reply.text}")
 
-    async def _until(self, done: Callable[[], bool], deadline: float) -> None:
-        """Wait until it is done or the connection ended; the deadline ends the connection."""
-        if done():
-            return
-        self._alarm.set(deadline)
-        try:
-            while self._lost is None and not done():
-                self._waiter = self._loop.create_future()
-                await self._waiter
-        finally:
-            self._alarm.off()
-            self._waiter = None
+    def _change(self, deadline: float) -> "asyncio.Future[None]":
+        """Return what is done when the replies are there, or more can be written, or the connection
+        ended; the deadline ends the connection.
+        """
+        changed = self._loop.create_future()
+        if self._lost is None:
+            self._waiter = changed
+            self._alarm.set(deadline)
+        else:
+            changed.set_result(None)
+        return changed
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            self._alarm.off()
+            waiter.set_result(None)
 
     def _lose(self, reason: str) -> None:
         """Remember the first reason and wake who waits."""

@@ -48,22 +48,21 @@ class Settler:
         self._odd = 0
         self._kept: list[_Result] = []
         self._idle = asyncio.Event()
-        self._idle.set()
 
-    @property
     def is_clear(self) -> bool:
-        """False while a result waits for the store to work again, or might have to."""
+        """Say whether no result waits for the store to work again, nor might have to."""
         return not self._kept and self._odd < MOST_ODD and self._has_room()
 
     def settle(self, item: Settlement | Release) -> None:
         """Submit a result; it is in the next commit."""
         self._open += 1
-        self._idle.clear()
         self._submit(_Result(item))
 
     async def drained(self) -> None:
         """Wait until every result is written, or has lost its say."""
-        await self._idle.wait()
+        while self._open:
+            self._idle.clear()
+            await self._idle.wait()
 
     def _submit(self, result: _Result) -> None:
         self._spool.settle(result.item).add_done_callback(partial(self._on_done, result))

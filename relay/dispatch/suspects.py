@@ -9,15 +9,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from relay.model import Delivery
-from relay.store.queue.aside import SUSPECT
 from relay.store.spool import Spool
 
 # Most are innocent, and done with in less. One that takes long must not keep the couriers.
 TURN_S = 0.1
-
-
-def is_suspect(delivery: Delivery) -> bool:
-    return any(p.faults >= SUSPECT for p in delivery.pending)
 
 
 class Suspects:

@@ -31,7 +31,7 @@ class Way:
 
     def holds(self, batch_code: str | None) -> bool:
         """Say whether its tenant suspended such mail."""
-        return bool(self.suspended) and (ALL in self.suspended or batch_code in self.suspended)
+        return ALL in self.suspended or batch_code in self.suspended
 
 
 NOWHERE = Way()
@@ -64,8 +64,10 @@ class Ways:
 
     def open_outlet(self, lane: str) -> Outlet | None:
         """Choose among the outlets that can take mail now: lowest rank, by weight inside it."""
-        now = self._clock()
-        able = [outlet for outlet in self.known(lane).outlets if outlet.is_open(now)]
+        now, outlets = self._clock(), self.known(lane).outlets
+        if len(outlets) == 1:
+            return outlets[0] if outlets[0].is_open(now) else None
+        able = [outlet for outlet in outlets if outlet.is_open(now)]
         if len(able) <= 1:
             return able[0] if able else None
         draw = random.random()  # noqa: S311 - spreads load, guards nothing

@@ -15,7 +15,7 @@ import idna
 
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
-from relay.values import dataclass
+from relay.value import frozen
 
 LOCAL_MAX_OCTETS = 64  # RFC 5321 §4.5.3.1.1
 DOMAIN_MAX_OCTETS = 255  # RFC 5321 §4.5.3.1.2
@@ -49,7 +49,7 @@ _PIECE = re.compile(
 _COMMENT = re.compile(r"[^()\\]+|\\.|[()]", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mailbox:
     """A display name ("" for none) and a canonical address."""
 
@@ -201,7 +201,7 @@ def _canonical_domain(text: str) -> str:
     return text if text.isascii() else _domain(text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Piece:
     kind: str
     text: str

@@ -28,7 +28,7 @@ from relay.formats.fields import (
 from relay.formats.headers import Head, decode_words, scan
 from relay.formats.headers.lines import LINE_MAX_OCTETS, longest_line
 from relay.model import ContentTraits
-from relay.values import dataclass
+from relay.value import frozen
 
 _HEAD_MAX_BYTES = 8 * 1024 * 1024  # ours: a thousand recipients in To are legitimate
 FILENAME_MAX_OCTETS = 255
@@ -40,7 +40,7 @@ _CONTENT_ID = re.compile(r"[!-;=?-~]{1,900}")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attachment:
     """`content_id` has no angle brackets; `data` is None while it is still to come."""
 
@@ -50,7 +50,7 @@ class Attachment:
     content_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Draft:
     """A mail to be written. `message_id` has its angle brackets, `date` is RFC 5322 §3.3."""
 
@@ -68,7 +68,7 @@ class Draft:
     inline: tuple[Attachment, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gap:
     """Where a file is missing: so many bytes follow its place. `n` counts the inline files first,
     then the attachments.
@@ -78,7 +78,7 @@ class Gap:
     from_end_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Composed:
     """A mail, and what it lacks in the order of its places. `head` and `traits` are what another
     look at its bytes would tell, so that nobody need look again.
@@ -90,7 +90,7 @@ class Composed:
     gaps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Entity:
     """A part of the body: its header fields, without line ends, and its content; None is missing
     as a whole. `gaps` count from the end of the content.

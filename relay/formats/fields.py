@@ -13,7 +13,7 @@ from typing import NoReturn
 from relay.errors import Refused
 from relay.formats.characters import has_forbidden
 from relay.formats.headers.words import decode_words
-from relay.values import dataclass
+from relay.value import frozen
 
 NAME_MAX_CHARS = 76
 VALUE_MAX_CHARS = 10_000
@@ -40,7 +40,7 @@ _Q = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Run:
     """The white space before it, and a text that is cut by line ends only when it is encoded."""
 

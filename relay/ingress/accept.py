@@ -53,10 +53,10 @@ from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
 from relay.turns import in_turns
-from relay.values import dataclass
+from relay.value import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DoorSettings:
     """`genro` adds the client's id as `X-Genro-Mail-ID`; `waiting` bounds a tenant's queue.
     `lifetime_s` is how long mail is tried.
@@ -72,7 +72,7 @@ class DoorSettings:
     lifetime_s: float = 432_000.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Candidate:
     """A submission as its control headers want it, and the mail that it becomes, if any."""
 
@@ -80,7 +80,7 @@ class Candidate:
     verdict: NewMail | Refused
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Judged:
     candidates: tuple[Candidate, ...]
     now: float
@@ -119,6 +119,8 @@ class Door:
         self._suppressions = SuppressionStore(spool.database, time.monotonic)
         self._backlog = Backlog(spool.database, settings.waiting, time.monotonic)
         self.is_open = True
+        # The time that mail is dated by (Unix seconds).
+        self.now = spool.now
 
     async def accept(self, submission: Submission) -> Accepted:
         """Store one mail. Raises Refused, or a Temporary error: then nothing was stored."""
@@ -156,11 +158,7 @@ class Door:
         """
         if not self.is_open:
             raise ShuttingDown("this node takes no mail: it is being drained")
-        self.check_disk()
-
-    def now(self) -> float:
-        """Return the time that mail is dated by (Unix seconds)."""
-        return self._spool.now()
+        self._disk.check()
 
     def check_disk(self) -> None:
         """Raise StoreFull when the database's disk is below its watermark."""
@@ -175,7 +173,7 @@ class Door:
 
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
         self.check_open()
-        now = self._spool.now()
+        now = self.now()
         # A microsecond apart, so that the order of the call is the order of the queue.
         candidates = [
             await self._candidate(submission, now + place * 1e-6)
@@ -190,7 +188,8 @@ class Door:
                 submission = with_controls(submission, controls(head, now))
                 check_sender(submission, head)
             account = await self._account(submission)
-            await self._backlog.enter(submission.tenant_id, len(submission.content))
+            if self._backlog.is_bounded:
+                await self._backlog.enter(submission.tenant_id, len(submission.content))
             tenant = await self._directory.tenant(submission.tenant_id)
             wait_s = submission.due_at - now if submission.due_at else 0.0
             held = Held(wait_s, self._settings.lifetime_s)
@@ -213,7 +212,7 @@ class Door:
         if isinstance(stored, Repeat):
             return stored
         answers = judged.complete(stored)
-        duration_s = self._spool.now() - judged.now
+        duration_s = self.now() - judged.now
         for candidate, answer in zip(judged.candidates, answers, strict=True):
             self._tell(candidate.submission, answer, duration_s)
         return answers
@@ -264,6 +263,8 @@ class Door:
         added = self._added(submission, head, pk, now)
         content = await in_turns(making_outgoing(submission.content, head, prepend=added))
         traits = submission.traits
+        if traits is None:
+            traits = await in_turns(assessing(content, is_dotless=submission.is_dotless))
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -276,7 +277,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=await in_turns(assessing(content)) if traits is None else traits,
+            traits=traits,
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,

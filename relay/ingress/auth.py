@@ -29,6 +29,10 @@ from relay.store.directory import Directory
 LONGEST_NAME = 255  # RFC 4616 §2
 HASHES_AT_ONCE = 2
 USER = "user"
+# Word of a change may be lost, so rights are looked up now and then all the same.
+LOOK_EVERY_S = 1.0
+
+AsOf = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +135,10 @@ class Authenticator:
         if credential.secret_hash != then.secret_hash:
             return None
         return Login(credential, login.account_id)
+
+    def as_of(self) -> AsOf:
+        """Return what stays equal for as long as every login surely has the rights that it had."""
+        return self._directory.changes, int(self._clock() / LOOK_EVERY_S)
 
     async def by_network(self, peer_ip: str) -> Login | None:
         """Return the login that this address needs no password for. Raises StoreUnavailable."""

@@ -57,14 +57,13 @@ class Backlog:
     def __init__(self, database: Database, bounds: Bounds, clock: Callable[[], float]) -> None:
         self._database = database
         self._bounds = bounds
+        self.is_bounded = bounds != Bounds()
         self._clock = clock
         self._known: dict[str, Known] = {}
         self._refusals: dict[str, Refusal] = {}
 
     async def enter(self, tenant_id: str, size_bytes: int) -> None:
         """Count one more mail. Raises OverQuota when there is no room for it."""
-        if self._bounds == Bounds():
-            return
         known = await self._look(tenant_id)
         if self._is_over(known.messages + 1, known.size_bytes + size_bytes):
             raise OverQuota(

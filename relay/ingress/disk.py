@@ -49,9 +49,9 @@ class Disk:
         self._clock = clock
         self._reserve = reserve
         self._ask_spare = ask_spare
-        self._looked_at = float("-inf")
+        self._look_at = float("inf") if folder is None else float("-inf")
         self._free_bytes = 0
-        self._spare = Spare()
+        self._least_bytes = 0 if folder is None else min_free_bytes
         self._times_full = 0
         self._closed_until = float("-inf")
 
@@ -59,27 +59,29 @@ class Disk:
         """Say whether what is begun now can be recorded, even if the disk fills meanwhile."""
         if self._folder is None or self._reserve is None or self._reserve.is_whole:
             return True
-        self._look()
+        self._look_again()
         return self._free_bytes >= self._reserve.size_bytes // 2
 
     def check(self) -> None:
         """Raise StoreFull when there is too little room; looks once a second at most."""
-        if self._clock() < self._closed_until:
+        now = self._clock()
+        if now < self._closed_until:
             raise StoreFull("the disk is full")
-        if self._folder is None:
-            return
-        self._look()
-        if not self._is_above_watermark(self._free_bytes):
+        if now >= self._look_at:
+            self._look(now)
+        if self._free_bytes < self._least_bytes:
             raise StoreFull("the disk is nearly full")
 
     def spend(self, size_bytes: int) -> None:
         """Count what is about to be stored: much can come between two looks."""
-        self._free_bytes -= size_bytes * COPIES
+        if self._folder is not None:
+            self._free_bytes -= size_bytes * COPIES
 
     def filled(self) -> None:
         """Give up the reserve: a write found no room."""
         self._times_full += 1
-        self._looked_at = float("-inf")
+        if self._folder is not None:
+            self._look_at = float("-inf")
         self._closed_until = self._clock() + CLOSED_S
         if self._reserve is not None:
             self._reserve.give_up()
@@ -89,11 +91,11 @@ class Disk:
         """Make the reserve when there is room for it; to be done every `LOOK_EVERY_S`."""
         if self._folder is None or self._reserve is None:
             return
-        self._look()
+        self._look_again()
         is_short = self._free_bytes < self._min_free_bytes
-        self._spare = await self._ask_spare() if is_short else Spare()
+        self._least_bytes = self._least_beside(await self._ask_spare() if is_short else Spare())
         left_bytes = self._free_bytes - self._reserve.size_bytes
-        if not self._reserve.is_whole and self._is_above_watermark(left_bytes):
+        if not self._reserve.is_whole and left_bytes >= self._least_bytes:
             await self._make(self._reserve)
 
     async def _make(self, reserve: Reserve) -> None:
@@ -104,14 +106,19 @@ class Disk:
         elif reserve.is_whole:
             self._closed_until = float("-inf")
 
-    def _is_above_watermark(self, free_bytes: int) -> bool:
-        """Count what the database itself has to spare; half must do for its journal, which grows
-        before the file is written.
+    def _least_beside(self, spare: Spare) -> int:
+        """Return how much has to be free beside what the database itself has to spare; half must do
+        for its journal, which grows before the file is written.
         """
-        wanted, for_journal = self._min_free_bytes, free_bytes + self._spare.journal_bytes
-        return for_journal >= wanted / 2 and for_journal + self._spare.file_bytes >= wanted
+        wanted = self._min_free_bytes
+        return max(wanted // 2, wanted - spare.file_bytes) - spare.journal_bytes
 
-    def _look(self) -> None:
-        if self._folder is not None and self._clock() - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at = self._clock()
+    def _look_again(self) -> None:
+        now = self._clock()
+        if now >= self._look_at:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        if self._folder is not None:
+            self._look_at = now + LOOK_EVERY_S
             self._free_bytes = shutil.disk_usage(self._folder).free

@@ -22,7 +22,7 @@ from relay.model import (
     Tenant,
 )
 from relay.store.attachments import Given
-from relay.values import dataclass
+from relay.value import frozen
 
 BELOW_MAX_BYTES = 102_400
 # Each of thousands of authors may take as long as a small mail.
@@ -40,7 +40,7 @@ class Repair(StrEnum):
     SPACE_BEFORE_PATH = "space_before_path"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Origin:
     """Where a mail came from, for its `Received` field; `helo` and `ip` are None where there is
     none. `level` is the MT-PRIORITY that was asked for (RFC 6710).
@@ -52,16 +52,17 @@ class Origin:
     level: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Submission:
     """A mail as a client gave it. `sender` is "" for the null reverse-path; addresses are canonical
     already.
 
     `credential` is the SMTP login, None for a REST token (which may send as anyone of its tenant).
     Values that are None are taken from the control headers, then from the defaults. `record` is the
-    JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`.
-    `attachments` are the files of a composed mail, those that its content lacks among them; `head`
-    and `traits` are of a mail that was composed here, and so need not be looked for.
+    JSON object shown in listings. `keeps_sender` and `takes_suppressed` are as in `NewMail`,
+    `is_dotless` as in `ContentTraits`. `attachments` are the files of a composed mail, those that
+    its content lacks among them; `head` and `traits` are of a mail that was composed here, and so
+    need not be looked for.
     """
 
     tenant_id: str
@@ -91,6 +92,7 @@ class Submission:
     traits: ContentTraits | None = None
     late_at: float | None = None
     repairs: tuple[Repair, ...] = ()
+    is_dotless: bool = False
 
     @property
     def envelope(self) -> Envelope:
@@ -100,7 +102,7 @@ class Submission:
         return None if self.expires_in_s is None else now + self.expires_in_s
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Held:
     """How long a mail waits before it is first tried, and how long mail is tried in all."""
 

@@ -9,7 +9,6 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from threading import get_ident
@@ -32,12 +31,8 @@ _Line = dict[str, object]
 _to_json = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
-    at: float
-    level: str
-    event: str
-    values: Mapping[str, object]
+# When, at what level, which event, and its values.
+_Said = tuple[float, str, str, Mapping[str, object]]
 
 
 class Log:
@@ -56,19 +51,19 @@ class Log:
 
     def debug(self, event: str, **values: object) -> None:
         if self._level <= logging.DEBUG:
-            self._later(_Said(time.time(), "debug", event, values))
+            self._later((time.time(), "debug", event, values))
 
     def info(self, event: str, **values: object) -> None:
         if self._level <= logging.INFO:
-            self._later(_Said(time.time(), "info", event, values))
+            self._later((time.time(), "info", event, values))
 
     def warning(self, event: str, **values: object) -> None:
         if self._level <= logging.WARNING:
-            self._now(_Said(time.time(), "warning", event, values))
+            self._now((time.time(), "warning", event, values))
 
     def error(self, event: str, **values: object) -> None:
         if self._level <= logging.ERROR:
-            self._now(_Said(time.time(), "error", event, values))
+            self._now((time.time(), "error", event, values))
 
     def _later(self, said: _Said) -> bool:
         """Write it with the others of this turn; False where it was written, outside of a loop."""
@@ -101,8 +96,9 @@ class Log:
 
 def _line(said: _Said) -> _Line:
     """Put time, level and event first, drop what is None, escape and cut the rest."""
-    line: _Line = {"ts": _time(said.at), "level": said.level, "event": said.event}
-    for key, value in said.values.items():
+    at, level, event, values = said
+    line: _Line = {"ts": _time(at), "level": level, "event": event}
+    for key, value in values.items():
         if isinstance(value, str):
             is_plain = len(value) <= _LONGEST_VALUE and value.isprintable()
             line[key] = value if is_plain else _safe(value)

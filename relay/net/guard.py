@@ -1,72 +1,25 @@
-"""Which addresses a call may go to, asked of the very address that is connected to.
+"""Connects a call, asking of the very address that is connected to whether it may be called.
 
 A tenant names the URL, so a name that leads into the operator's own network must not be followed
 (SSRF). The name is resolved once, every address it leads to is judged, and one of those is dialled:
 a name that changes its mind in between gains nothing. Host and SNI stay as they were given.
-
-Python's `is_global` calls several ranges public that lead to private hosts, such as NAT64 (RFC
-6052) and 6to4 (RFC 3056); those are refused by name.
 """
 
 import asyncio
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 import httpcore
 
+from relay.net.reach import Reach
+
 REFUSED = "the destination is not allowed"
-
-Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
-
-DENIED: tuple[Network, ...] = tuple(
-    ip_network(text)
-    for text in (
-        "64:ff9b::/96",
-        "64:ff9b:1::/48",
-        "2002::/16",
-        "2001::/32",
-        "fec0::/10",
-        "::/96",
-        "192.0.0.0/24",
-        "192.88.99.0/24",
-        "100.64.0.0/10",
-        "198.18.0.0/15",
-        "240.0.0.0/4",
-    )
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """What may be called besides public addresses."""
-
-    networks: tuple[Network, ...] = ()
-    loopback: bool = False
-
-    def allows(self, text: str) -> bool:
-        """Judge an address as the resolver gives it, its IPv6 zone included."""
-        address = plain(ip_address(text.partition("%")[0]))
-        if any(address in network for network in self.networks):
-            return True
-        if address.is_loopback:
-            return self.loopback
-        is_public = address.is_global and not address.is_multicast
-        return is_public and not any(address in network for network in DENIED)
 
 
 class DestinationNotAllowedError(httpcore.ConnectError):
     """The name leads to an address that may not be called; the text does not say which."""
-
-
-def plain(address: Address) -> Address:
-    """Return the IPv4 address inside an IPv4-mapped one (RFC 4291 §2.5.5.2)."""
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
 
 
 class Guard(httpcore.AsyncNetworkBackend):

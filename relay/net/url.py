@@ -5,9 +5,9 @@ refused: it would end in logs, and says something else to people than to program
 """
 
 import re
+from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
-import httpcore
 import idna
 
 # What a URL has besides letters and digits (RFC 3986 §2.2); "%" is taken as encoded already.
@@ -17,8 +17,17 @@ DEFAULT_PORTS = {b"http": 80, b"https": 443}
 # A zone (RFC 6874) means something on one machine only, and nothing else belongs here.
 _HOST = re.compile(r"[A-Za-z0-9._:-]+")
 
-Url = httpcore.URL
 Origin = tuple[bytes, bytes, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Url:
+    """`host` has no brackets; `target` is path and query (RFC 9112 §3.2.1)."""
+
+    scheme: bytes
+    host: bytes
+    port: int | None
+    target: bytes
 
 
 class UnusableUrlError(ValueError):

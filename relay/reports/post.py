@@ -15,8 +15,9 @@ from hashlib import blake2b
 from standardwebhooks.webhooks import EmptyWebhookSecretError, Webhook
 
 from relay.model import Tenant
-from relay.net.guard import Reach
-from relay.net.http import CallFailed, CallRefused, Header, HttpClient, Request, authorization
+from relay.net.call import CallFailed, CallRefused, Header, Request, authorization
+from relay.net.http import HttpClient
+from relay.net.reach import Reach
 from relay.net.url import UnusableUrlError, Url, beneath
 from relay.reports.answer import Answer
 

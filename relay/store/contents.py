@@ -5,11 +5,11 @@ statement or an answer: they make two or three copies of whatever passes.
 import io
 from collections.abc import Iterator, Sequence
 
-from relay.store.database import Database, Each, Query, Script, Value
+from relay.store.database import Database, Each, Query, Script, Together, Value
 
 PART_BYTES = 1024 * 1024
 
-INSERT_FIRST = "INSERT INTO contents (message_pk, body) VALUES ($1, $2)"
+INSERT_FIRST = "INSERT INTO contents (message_pk, body) {rows:TEXT, BYTEA}"
 REPLACE_FIRST = "UPDATE contents SET body = $2 WHERE message_pk = $1"
 INSERT_PART = "INSERT INTO content_parts (message_pk, n, body) VALUES ($1, $2, $3)"
 FIRST = "SELECT body FROM contents WHERE message_pk = $1"
@@ -22,9 +22,14 @@ DELETE FROM content_parts WHERE message_pk = $1
 """
 
 
-def insert(mails: Sequence[tuple[str, bytes]]) -> Script[None]:
-    """Store the content of each (pk, content)."""
-    yield Each(INSERT_FIRST, [(pk, first(content)) for pk, content in mails])
+def insert_with(mails: Sequence[tuple[str, bytes]], *rows: Each) -> Script[None]:
+    """Store the content of each (pk, content) with what else there is of them."""
+    firsts = Each(INSERT_FIRST, [(pk, first(content)) for pk, content in mails])
+    if sum(len(content) for _, content in mails) <= PART_BYTES:
+        yield Together((*rows, firsts))
+        return
+    yield Together(rows)
+    yield firsts
     parts = [row for pk, content in mails for row in part_rows(pk, content)]
     if parts:
         yield Each(INSERT_PART, parts)

@@ -9,6 +9,10 @@ The text of a statement is portable but for these marks:
 
     $1, $2 …        parameters, as PostgreSQL writes them
     {among:$1}      "is one of the texts in list $1"
+    {rows:T1, T2}   VALUES ($1, $2), of an INSERT of which many may be sent at once; T1 and T2 are
+                    the types of its values
+    {from:T1, T2}   the same before the WHERE of an UPDATE
+    {using:T1, T2}  the same before the WHERE of a DELETE
     {skip_locked}   FOR UPDATE SKIP LOCKED
     {for_update}    FOR UPDATE
     {for_share}     FOR SHARE
@@ -49,7 +53,17 @@ class Each:
     rows: Sequence[tuple[Value, ...]]
 
 
-Script = Generator[Query | Each, Sequence[Row], T]
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Statements about different tables, in any order; no rows come back. Each has its types among
+    its marks, so that all of them together cost one round trip.
+    """
+
+    parts: tuple[Each, ...]
+
+
+Step = Query | Each | Together
+Script = Generator[Step, Sequence[Row], T]
 Write = Callable[[], Script[T]]
 OnSignal = Callable[[str, str], None]
 
@@ -100,6 +114,7 @@ class Database(Protocol):
 
 
 MARK = re.compile(r"\{(\w+)(?::(\$\d+))?\}")
+TYPES = re.compile(r"\{(rows|from|using):([^}]+)\}")
 
 
 def render(sql: str, marks: dict[str, str]) -> str:
@@ -107,3 +122,16 @@ def render(sql: str, marks: dict[str, str]) -> str:
     parameter.
     """
     return MARK.sub(lambda m: marks[m[1]].replace("$n", m[2] or ""), sql)
+
+
+def plain(sql: str) -> str:
+    """Return the text of a statement that is sent alone: the types are of no use to it."""
+    return TYPES.sub(lambda m: values_of(types_of(m)) if m[1] == "rows" else "", sql)
+
+
+def types_of(mark: re.Match[str]) -> list[str]:
+    return [name.strip() for name in mark[2].split(",")]
+
+
+def values_of(types: Sequence[str]) -> str:
+    return f"VALUES ({', '.join(f'${n}' for n in range(1, len(types) + 1))})"

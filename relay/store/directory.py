@@ -75,6 +75,9 @@ class Directory:
         credentials: CredentialStore,
         now: Callable[[], float],
     ) -> None:
+        """`tenant`, `accounts`, `credential` and `api_key` find by tenant, tenant, user name and
+        hash.
+        """
         self._tenants: Shelf[Tenant | None] = Shelf(tenants.find, now)
         self._accounts: Shelf[Sequence[Account]] = Shelf(accounts.of_tenant, now)
         self._credentials: Shelf[Credential | None] = Shelf(credentials.find, now)
@@ -82,34 +85,31 @@ class Directory:
             lambda _all: admissions(credentials), now
         )
         self._keys: Shelf[ApiKey | None] = Shelf(tenants.find_key, now)
+        # How often a tenant or a login was changed, as far as was heard here.
+        self.changes = 0
+        # Several are asked for each mail: a method of ours around each would double its cost.
+        self.tenant = self._tenants.find
+        self.accounts = self._accounts.find
+        self.credential = self._credentials.find
+        self.api_key = self._keys.find
         database.on_signal(self._on_signal)
-
-    async def tenant(self, tenant_id: str) -> Tenant | None:
-        return await self._tenants.find(tenant_id)
-
-    async def accounts(self, tenant_id: str) -> Sequence[Account]:
-        return await self._accounts.find(tenant_id)
 
     async def account(self, tenant_id: str, account_id: str) -> Account | None:
         return next((a for a in await self.accounts(tenant_id) if a.id == account_id), None)
 
-    async def credential(self, username: str) -> Credential | None:
-        return await self._credentials.find(username)
-
-    async def admissions(self) -> tuple[Admission, ...]:
+    def admissions(self) -> Awaitable[tuple[Admission, ...]]:
         """Return the networks from which no password is needed, of all tenants."""
-        return await self._networked.find(ALL)
-
-    async def api_key(self, key_hash: str) -> ApiKey | None:
-        return await self._keys.find(key_hash)
+        return self._networked.find(ALL)
 
     def _on_signal(self, topic: str, payload: str) -> None:
         if topic == "tenant":
+            self.changes += 1
             self._tenants.forget(payload)
             self._keys.clear()
         elif topic == "account":
             self._accounts.forget(payload.partition("/")[0])
         elif topic == "credential":
+            self.changes += 1
             self._credentials.forget(payload)
             self._networked.forget(ALL)
 

@@ -19,7 +19,7 @@ from itertools import count
 
 from relay import maillog
 from relay.formats.address import folded
-from relay.formats.pec import PecEvent, Receipt
+from relay.formats.pec.model import PecEvent, Receipt
 from relay.metrics import Metrics
 from relay.store.database import Each, Query, Row, Script, Value
 from relay.store.pec_proof import Doubt, Proof, doubts_of, end_doubts

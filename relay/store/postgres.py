@@ -9,6 +9,7 @@ clock, so a wall clock that is wrong or jumps changes nothing.
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -29,7 +30,19 @@ from relay.errors import (
     Unwritable,
 )
 from relay.store.clock import was_set
-from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+from relay.store.database import (
+    TYPES,
+    OnSignal,
+    Query,
+    Row,
+    Step,
+    Together,
+    Value,
+    Write,
+    plain,
+    render,
+    types_of,
+)
 
 T = TypeVar("T")
 
@@ -57,13 +70,14 @@ DURABILITY = """
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes',
     'synchronous_commit')
 """
+PARAMETER = re.compile(r"\$(\d+)")
 CLOCK = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 NOTIFY = "SELECT pg_notify($1, $2)"
 
 
 @lru_cache(maxsize=512)
 def compiled(sql: str) -> str:
-    return render(sql, MARKS)
+    return render(plain(sql), MARKS)
 
 
 async def drive(connection: Connection, script: Write[T]) -> T:
@@ -78,11 +92,41 @@ async def drive(connection: Connection, script: Write[T]) -> T:
         return value
 
 
-async def execute(connection: Connection, step: Query | Each) -> Sequence[Row]:
+@lru_cache(maxsize=512)
+def joined(texts: tuple[str, ...]) -> str:
+    """Return one statement for several, each for many rows: a column of values is an array."""
+    parts: list[str] = []
+    first = 1
+    for text in texts:
+        mark = TYPES.search(text)
+        assert mark is not None, text  # noqa: S101 - a statement of ours without its types
+        types = types_of(mark)
+        parts.append(for_arrays(text, mark[1], types, first))
+        first += len(types)
+    named = ", ".join(f"s{n} AS ({part})" for n, part in enumerate(parts))
+    return f"WITH {named} SELECT 1"
+
+
+def for_arrays(text: str, kind: str, types: Sequence[str], first: int) -> str:
+    """Return a statement for all rows at once, the arrays of whose columns begin at `first`."""
+    arrays = ", ".join(f"CAST(${n} AS {name}[])" for n, name in enumerate(types, first))
+    if kind == "rows":
+        return TYPES.sub(f"SELECT * FROM unnest({arrays})", text)  # noqa: S608 - types of our own statements
+    columns = ", ".join(f"c{n}" for n in range(1, len(types) + 1))
+    table = f"{kind.upper()} unnest({arrays}) AS given ({columns})"
+    return TYPES.sub(table, PARAMETER.sub(r"given.c\1", text))
+
+
+async def execute(connection: Connection, step: Step) -> Sequence[Row]:
     if isinstance(step, Query):
         rows: Sequence[Row] = await connection.fetch(compiled(step.sql), *step.values)
         return rows
-    if len(step.rows) == 1:
+    if isinstance(step, Together):
+        parts = [part for part in step.parts if part.rows]
+        columns = [column for part in parts for column in zip(*part.rows, strict=True)]
+        if parts:
+            await connection.execute(joined(tuple(part.sql for part in parts)), *columns)
+    elif len(step.rows) == 1:
         await connection.execute(compiled(step.sql), *step.rows[0])
     elif step.rows:
         await connection.executemany(compiled(step.sql), step.rows)
@@ -142,6 +186,12 @@ async def check_connection(connection: Connection) -> None:
             f"PostgreSQL runs with {', '.join(sorted(unsafe))}: an acknowledged mail could be lost;"
             " switch it on for this database and user"
         )
+
+
+async def leave_as_it_is(_connection: Connection) -> None:
+    """Save the round trip that would reset what none of our statements sets; asyncpg ends a
+    transaction that is open by itself.
+    """
 
 
 class Conflict(StoreUnavailable):
@@ -302,6 +352,7 @@ async def open_postgres(
                 max_size=max(4, pool_size),
                 command_timeout=timeout_s,
                 init=check_connection,
+                reset=leave_as_it_is,
                 server_settings={
                     "application_name": "pillarbox",
                     # A node that froze inside a transaction must not keep its locks.

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.formats.pec import ReceiptKind
+from relay.formats.pec.model import ReceiptKind
 from relay.store.database import Database, Query, Row, Script
 
 PORTION = 500

@@ -8,11 +8,12 @@ memory (`Taker`); the database holds it all the same, and a crash loses nothing 
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import repeat
 from typing import Any, Protocol, TypeVar
 
 from relay import maillog
 from relay.errors import CommitInDoubt, Fenced, Refused, RelayError, StoreUnavailable
-from relay.model import Account, Delivery, NewMail, OnUnknown
+from relay.model import Account, Delivery, NewMail, OnUnknown, Recipient
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.doubts import Doubts
@@ -172,7 +173,7 @@ class Spool:
         A caller that is cancelled changes nothing: what it submitted is committed and sent.
         """
         answers = await self._submit(mails)
-        assert not isinstance(answers, Repeat)  # noqa: S101 - only a key can be a repeat
+        assert isinstance(answers, list)  # noqa: S101 - only a key can be a repeat
         return answers
 
     async def accept_once(self, mails: Sequence[NewMail], once: Once) -> Answers | Repeat:
@@ -202,11 +203,6 @@ class Spool:
         self._on_notice(notice)
         if self._taker is not None:
             self._taker.notice([notice.lane])
-
-    def _announce_all(self, answers: Answers) -> None:
-        for answer in answers:
-            if isinstance(answer, Accepted) and answer.notice is not None:
-                self.announce(answer.notice)
 
     def next_claim(self) -> int:
         self._last_claim += 1
@@ -287,25 +283,28 @@ class Spool:
     def _stored(self, group: Group, result: Answers | Repeat | RelayError) -> None:
         """Hand over what was stored as leased, and say where the rest waits."""
         arrivals = group.arrivals
-        answers = result if isinstance(result, list) else []
         if isinstance(result, RelayError):
             lease = next((a.lease for a in arrivals if a.lease is not None), None)
             self._doubts.note(lease.claim if lease else None, result)
-        self._announce_all(answers)
-        for n, arrival in enumerate(arrivals):
-            self._hand_over(arrival, answers[n] if answers else None)
+        answers = result if isinstance(result, list) else repeat(None)
+        for arrival, answer in zip(arrivals, answers, strict=False):
+            if isinstance(answer, Accepted):
+                self._accepted(arrival, answer)
+            elif arrival.lease and self._taker is not None:
+                self._taker.cancel(arrival.lease.place)
 
-    def _hand_over(self, arrival: Arrival, answer: Accepted | Refused | None) -> None:
-        if self._taker is None:
+    def _accepted(self, arrival: Arrival, answer: Accepted) -> None:
+        if answer.notice is not None:
+            self.announce(answer.notice)
+        lease, taker = arrival.lease, self._taker
+        if taker is None:
             return
-        lease = arrival.lease
-        if lease and isinstance(answer, Accepted) and answer.epoch is not None:
-            self._taker.take(handed_over(arrival, answer, answer.epoch), lease.place)
+        if lease and answer.epoch is not None:
+            taker.take(handed_over(arrival, answer, answer.epoch), lease.place)
             return
         if lease:
-            self._taker.cancel(lease.place)
-        if isinstance(answer, Accepted):
-            self._taker.notice([arrival.mail.lane])
+            taker.cancel(lease.place)
+        taker.notice([arrival.mail.lane])
 
     def _claimed(self, request: ClaimRequest, result: list[Delivery] | RelayError) -> None:
         if isinstance(result, RelayError):
@@ -391,6 +390,8 @@ def stale(epoch: int) -> Fenced:
 def handed_over(arrival: Arrival, answer: Accepted, epoch: int) -> Delivery:
     """Return what a claim would bring of a mail that was just stored as leased."""
     mail = named(arrival.mail, answer.pk)
-    written_to = [r for r in mail.envelope.recipients if r.n not in answer.barred]
+    written_to: Sequence[Recipient] = mail.envelope.recipients
+    if answer.barred:
+        written_to = [r for r in written_to if r.n not in answer.barred]
     is_begun = arrival.lease is not None and arrival.lease.is_begun
     return delivery_of(mail, written_to, epoch, is_begun=is_begun)

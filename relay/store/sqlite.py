@@ -16,6 +16,7 @@ import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,10 +34,22 @@ from relay.errors import (
     Unwritable,
 )
 from relay.store.clock import Clock, move, was_set
-from relay.store.database import Each, OnSignal, Query, Row, Value, Write, render
+from relay.store.database import (
+    OnSignal,
+    Query,
+    Row,
+    Step,
+    Together,
+    Value,
+    Write,
+    plain,
+    render,
+)
 from relay.store.file_system import network_kind
 
 T = TypeVar("T")
+
+Reorder = Callable[[tuple[Any, ...]], tuple[Any, ...]]
 
 MARKS = {
     "among": "IN (SELECT value FROM json_each($n))",
@@ -56,7 +69,8 @@ PRAGMAS = (
     # Every write and read behind it waits as long for somebody else's lock.
     "PRAGMA busy_timeout=250",
     "PRAGMA wal_autocheckpoint=2000",
-    "PRAGMA cache_size=-32000",
+    # The pages of a big mail pass through and stay: with more than this as one more copy of it.
+    "PRAGMA cache_size=-16000",
     "PRAGMA temp_store=MEMORY",
 )
 
@@ -73,29 +87,37 @@ PARAMETER = re.compile(r"\$(\d+)")
 
 
 @lru_cache(maxsize=512)
-def compiled(sql: str) -> tuple[str, tuple[int, ...] | None]:
-    """Return SQLite's text and the order of its values, None where they stand in their own order
+def compiled(sql: str) -> tuple[str, Reorder | None]:
+    """Return SQLite's text and what puts its values into their order, None where they stand in it
     already.
 
     Plain `?` takes tuples, which cost less to bind than the dicts that `$1` would need.
     """
-    text = render(sql, MARKS)
+    text = render(plain(sql), MARKS)
     order = tuple(int(n) - 1 for n in PARAMETER.findall(text))
-    in_order = order == tuple(range(len(order)))
-    return PARAMETER.sub("?", text), None if in_order else order
+    return PARAMETER.sub("?", text), reordering(order)
 
 
-def bound(values: tuple[Value, ...], order: tuple[int, ...] | None) -> tuple[Any, ...]:
-    plain = tuple(json.dumps(v) if isinstance(v, list | tuple) else v for v in values)
-    return plain if order is None else tuple(plain[i] for i in order)
+def reordering(order: tuple[int, ...]) -> Reorder | None:
+    if order == tuple(range(len(order))):
+        return None
+    if len(order) == 1:
+        return itemgetter(slice(order[0], order[0] + 1))
+    return itemgetter(*order)
 
 
-def execute(connection: sqlite3.Connection, step: Query | Each) -> Sequence[Row]:
-    sql, order = compiled(step.sql)
+def bound(values: tuple[Value, ...], reorder: Reorder | None) -> tuple[Any, ...]:
+    plain = tuple([json.dumps(v) if isinstance(v, list | tuple) else v for v in values])
+    return plain if reorder is None else reorder(plain)
+
+
+def execute(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
     if isinstance(step, Query):
-        return connection.execute(sql, bound(step.values, order)).fetchall()
-    rows = step.rows if order is None else [tuple(r[i] for i in order) for r in step.rows]
-    connection.executemany(sql, rows)
+        sql, reorder = compiled(step.sql)
+        return connection.execute(sql, bound(step.values, reorder)).fetchall()
+    for each in step.parts if isinstance(step, Together) else (step,):
+        sql, reorder = compiled(each.sql)
+        connection.executemany(sql, each.rows if reorder is None else map(reorder, each.rows))
     return ()
 
 
@@ -178,12 +200,11 @@ class SqliteDatabase:
         self._lock = lock
         self._timeout_s = timeout_s
         self._clock = clock
+        # As it is, for it is asked many times for each mail.
+        self.now = clock.now
         self._listeners: list[OnSignal] = []
         self._is_closed = False
         self._clock_task: asyncio.Task[None] | None = None
-
-    def now(self) -> float:
-        return self._clock.now()
 
     async def steady_s(self) -> float:
         return math.inf

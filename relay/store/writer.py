@@ -68,10 +68,11 @@ class Channel(Generic[Item, Result]):
         waiting = Waiting(item, size_bytes, future)
         if self._writer.is_closed:
             self.answer(waiting, ShuttingDown("this node is stopping"))
-            return waiting.future
+            return future
+        if not self._queue:
+            self._writer.wake()
         self._queue.append(waiting)
-        self._writer.wake()
-        return waiting.future
+        return future
 
     def take(self) -> list[Waiting[Item, Result]]:
         taken: list[Waiting[Item, Result]] = []

@@ -4,7 +4,7 @@ from functools import partial
 
 import httpx
 
-from relay.formats.pec import read_receipt
+from relay.formats.pec.read import read_receipt
 from relay.store.pec import MOST_EVENTS, Arrived, record_receipt
 from relay.store.spool import Spool
 from tests.api.serving import Api, Json, Message

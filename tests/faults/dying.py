@@ -32,7 +32,7 @@ from relay.store import (
     retention,
     sqlite,
 )
-from relay.store.database import Each, Query
+from relay.store.database import Step, Together
 from relay.store.queue import claim, insert, settle
 
 ROOT = str(Path(__file__).parents[2])
@@ -72,8 +72,8 @@ POINTS: dict[str, Point] = {
     "envelope said": AtCall("relay.dispatch.deliver:Begin.__call__"),
     "begun": AtStatement(claim.BEGIN, committed=True),
     "begun, before DATA": AtCall("relay.dispatch.deliver:Begin.__call__", after=True),
-    "354 read, before the content": AtCall("relay.dispatch.session:Session._write_body"),
-    "dot written": AtCall("relay.dispatch.session:Session._write_body", after=True),
+    "354 read, before the content": AtCall("relay.dispatch.session:Session._write_at_once"),
+    "dot written": AtCall("relay.dispatch.session:Session._write_at_once", after=True),
     "reply read, before settling": AtCall("relay.dispatch.results:Results.attempted"),
     "settled, before commit": AtStatement(settle.SETTLE),
     "settled": AtStatement(settle.SETTLE, committed=True),
@@ -194,12 +194,16 @@ Meet = Callable[[], None]
 Begin = Callable[[], list[bool]]
 
 
+def texts_of(step: Step) -> list[str]:
+    return [part.sql for part in step.parts] if isinstance(step, Together) else [step.sql]
+
+
 def arm_sqlite(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: Death) -> None:
     execute, transaction = sqlite.execute, sqlite.transaction
 
-    def watched(connection: sqlite3.Connection, step: Query | Each) -> Any:
+    def watched(connection: sqlite3.Connection, step: Step) -> Any:
         rows = execute(connection, step)
-        if is_it(step.sql):
+        if any(map(is_it, texts_of(step))):
             meet()
         return rows
 
@@ -216,9 +220,9 @@ def arm_sqlite(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: De
 def arm_postgres(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: Death) -> None:
     execute, write_all = postgres.execute, postgres.PostgresDatabase.write_all
 
-    async def watched(connection: Any, step: Query | Each) -> Any:
+    async def watched(connection: Any, step: Step) -> Any:
         rows = await execute(connection, step)
-        if is_it(step.sql):
+        if any(map(is_it, texts_of(step))):
             meet()
         return rows
 

@@ -150,7 +150,8 @@ async def received(segments: Iterator[bytes]) -> tuple[bytes, str, bytes]:
             await asyncio.sleep(0)
         inbox.end()
         try:
-            content = await reading
+            content, has_dots = await reading
+            assert has_dots or b"\r\n." not in b"\r\n" + content
         except (Gone, Hangup, Refused) as error:
             end = repr(error)
     left = b"" if inbox.is_empty else bytes(await inbox.block(loop.time() + 1))

@@ -8,7 +8,8 @@ from email import message_from_bytes, policy
 
 import pytest
 
-from relay.formats.bounce import Kind, read_bounce
+from relay.formats.bounce.model import Kind
+from relay.formats.bounce.read import read_bounce
 from tests.fakes.upstream import FakeUpstream
 from tests.peers.conftest import Doors
 from tests.peers.postfix import Postfix

@@ -34,21 +34,23 @@ class Door:
         self._way = way
         self.rest = rest
 
-    async def give(self, message_id: str, *, batch: str = "", deliver_at: int = 0) -> None:
+    async def give(
+        self, message_id: str, *, batch: str = "", deliver_at: int = 0, body: str = "hello"
+    ) -> None:
         """Give a mail with this id, a batch code and metadata; raise when it is not taken."""
         if self._way == "rest":
-            await self._give_by_rest(message_id, batch, deliver_at)
+            await self._give_by_rest(message_id, batch, deliver_at, body)
         else:
-            await asyncio.to_thread(self._give_by_smtp, message_id, batch, deliver_at)
+            await asyncio.to_thread(self._give_by_smtp, message_id, batch, deliver_at, body)
 
-    async def _give_by_rest(self, message_id: str, batch: str, deliver_at: int) -> None:
+    async def _give_by_rest(self, message_id: str, batch: str, deliver_at: int, body: str) -> None:
         message = {
             "id": message_id,
             "tenant_id": "acme",
             "from": "shop@acme.test",
             "to": "bob@there.test",
             "subject": "Grüße",
-            "body": "hello",
+            "body": body,
             "batch_code": batch or None,
             "deferred_ts": deliver_at or None,
             "metadata": {"order": 4711},
@@ -56,13 +58,13 @@ class Door:
         answer = await self.rest.post("/commands/add-messages", json={"messages": [message]})
         assert answer.json()["queued"] == 1, answer.text
 
-    def _give_by_smtp(self, message_id: str, batch: str, deliver_at: int) -> None:
+    def _give_by_smtp(self, message_id: str, batch: str, deliver_at: int, body: str) -> None:
         text = (
             "From: shop@acme.test\r\nTo: bob@there.test\r\nSubject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n"
             f"X-Pillarbox-Id: {message_id}\r\nX-Pillarbox-Metadata: {METADATA}\r\n"
             + (f"X-Pillarbox-Batch: {batch}\r\n" if batch else "")
             + (f"X-Pillarbox-Deliver-At: {deliver_at}\r\n" if deliver_at else "")
-            + "\r\nhello\r\n"
+            + f"\r\n{body}\r\n"
         )
         _, host, port = self._node.node.smtp.addresses[0]
         with smtplib.SMTP(host, port, timeout=10) as client:
@@ -167,6 +169,16 @@ async def test_it_is_delivered_recorded_and_reported(
     assert entry["pk"] == record["pk"]
     assert entry["metadata"] == {"order": 4711}
     assert abs(entry["sent_ts"] - record["sent_ts"]) <= 1
+
+
+@pytest.mark.parametrize("size", [1, 50_000], ids=["small", "large"])
+async def test_lines_that_begin_with_a_dot_arrive_as_they_were_given(
+    door: Door, upstream: FakeUpstream, size: int
+) -> None:
+    for number, body in enumerate([".\r\n..\r\n.x", "no dot", "x\r\n\r\n."]):
+        await door.give(f"m{number}", body="filled\r\n" * size + body)
+        received = (await upstream.wait_for(number + 1))[number]
+        assert received.content.endswith(b"filled\r\n" + body.encode() + b"\r\n")
 
 
 async def test_it_is_listed_by_each_filter_and_shown_as_it_was_sent(door: Door) -> None:

@@ -12,7 +12,7 @@ import pytest
 from relay.crypto import Keyring
 from relay.errors import Refused
 from relay.formats import verp
-from relay.formats.bounce import read_bounce
+from relay.formats.bounce.read import read_bounce
 from relay.model import Credential, SecretKind
 from relay.store.bounces import MOST_EVENTS, Source, announce, record
 from relay.store.instance import BounceMailbox, InstanceSettings

@@ -7,7 +7,8 @@ from typing import cast
 
 import pytest
 
-from relay.formats.bounce import Kind, read_bounce
+from relay.formats.bounce.model import Kind
+from relay.formats.bounce.read import read_bounce
 from relay.model import DsnWish
 from tests.fakes.client import FakeClient
 from tests.fakes.upstream import EXTENSIONS, FakeUpstream

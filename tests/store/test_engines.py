@@ -2,6 +2,8 @@
 
 import asyncio
 import sqlite3
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -17,7 +19,7 @@ from relay.errors import (
     UnsafeStore,
 )
 from relay.store import instance
-from relay.store.database import Database, Each, Query, Script
+from relay.store.database import Database, Each, Query, Script, Together
 from relay.store.migrate import migrate, migrations
 from relay.store.postgres import open_postgres
 from relay.store.sqlite import SqliteDatabase, check_durability, open_sqlite
@@ -84,6 +86,54 @@ async def test_marks_and_repeated_parameters_mean_the_same_on_both(db: Database)
         return [row["name"] for row in rows]
 
     assert await db.write(script) == ["b"]
+
+
+PARTS = (
+    Each("INSERT INTO instance (name, value) {rows:TEXT, TEXT}", [("a", "1"), ("b", "2")]),
+    Each(
+        "UPDATE limits SET mails = mails + $3 {from:TEXT, BIGINT, BIGINT}"
+        " WHERE account_id = $1 AND second = $2 AND mails < $3",
+        [("x", 1, 8), ("y", 1, 8), ("z", 1, 2)],
+    ),
+    Each("DELETE FROM counters {using:TEXT} WHERE name = $1", [("epoch",), ("none",)]),
+    Each("INSERT INTO contents (message_pk, body) {rows:TEXT, BYTEA}", [("m", b"\0\xff")]),
+    Each("INSERT INTO api_keys (key_hash) {rows:TEXT}", []),
+)
+
+
+@pytest.mark.parametrize("steps", [PARTS, [Together(PARTS)]], ids=["alone", "together"])
+async def test_statements_do_the_same_alone_and_together(
+    db: Database, steps: Sequence[Each | Together]
+) -> None:
+    def do(step: Each | Together) -> Script[None]:
+        yield step
+
+    limits = Each("INSERT INTO limits VALUES ($1, $2, $3, $4)", [("t", n, 1, 5) for n in "xyz"])
+    await db.write_all([partial(do, step) for step in (limits, *steps, Together(()))])
+    names = await db.fetch("SELECT name, value FROM instance ORDER BY name")
+    assert [(row["name"], row["value"]) for row in names] == [("a", "1"), ("b", "2")]
+    mails = await db.fetch("SELECT mails FROM limits ORDER BY account_id")
+    assert [row["mails"] for row in mails] == [13, 13, 5]
+    assert await db.fetch("SELECT name FROM counters") == []
+    assert bytes((await db.fetch("SELECT body FROM contents"))[0]["body"]) == b"\0\xff"
+
+
+@pytest.mark.parametrize("value", [2**63, "\ud800", None])
+async def test_one_refused_value_refuses_what_is_written_together(
+    db: Database, value: int | str | None
+) -> None:
+    def script() -> Script[None]:
+        yield Together(
+            (
+                Each("INSERT INTO instance (name, value) {rows:TEXT, TEXT}", [("a", "1")]),
+                Each("INSERT INTO counters (name, value) {rows:TEXT, BIGINT}", [("n", value)]),
+                Each("INSERT INTO feeds {rows:TEXT, BIGINT}", [("t", 1), (value, 1)]),
+            )
+        )
+
+    with pytest.raises(DataRejected):
+        await db.write(script)
+    assert await count(db) == 0
 
 
 async def test_migrating_twice_changes_nothing(db: Database) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from relay.crypto import Keyring
 from relay.formats import verp
-from relay.formats.bounce import Clues, Kind, Returned, ReturnedRecipient
+from relay.formats.bounce.model import Clues, Kind, Returned, ReturnedRecipient
 from relay.model import DsnWish, Envelope, Ingress, Recipient, State, Tenant
 from relay.store.bounces import MOST_EVENTS, Recorded, Source, record
 from relay.store.database import Database

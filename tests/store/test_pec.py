@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from relay.crypto import Keyring
-from relay.formats.pec import ReceiptKind, read_receipt
+from relay.formats.pec.model import ReceiptKind
+from relay.formats.pec.read import read_receipt
 from relay.metrics import Metrics
 from relay.model import Account, State, Tenant
 from relay.store import pec, receipts

@@ -11,7 +11,7 @@ from relay.store.database import Database, Each, Query, Script
 from relay.store.messages import MessageStore
 from relay.store.queue import due
 from relay.store.queue.claim import CLAIM
-from relay.store.queue.settle import Release
+from relay.store.queue.settle import HELD, Release
 from relay.store.spool import Spool
 
 from .conftest import RecordingTaker, mail, new_spool, put, settlement
@@ -340,6 +340,24 @@ async def test_a_claim_reads_the_small_index_only(spool: Spool, db: Database) ->
         assert "Sort" not in plan
         assert "Seq Scan" not in plan
     assert "recipients_due" in plan
+
+
+async def test_a_result_is_written_without_a_look_at_what_else_the_node_has(
+    spool: Spool, db: Database
+) -> None:
+    def crowd() -> Script[None]:
+        yield Each(CROWD, [(f"m{i:06}", 0, "sending") for i in range(3000)])
+
+    await db.write(crowd)
+    if db.single_writer:
+        steps = await db.fetch(f"EXPLAIN QUERY PLAN {HELD}", 1, ["m000001"])
+        assert "recipients_leased" not in " ".join(str(row["detail"]) for row in steps)
+    else:
+        await db.write(analyse)
+        steps = await db.fetch(f"EXPLAIN {HELD}", 1, ["m000001"])
+        plan = " ".join(str(row[0]) for row in steps)
+        assert "recipients_pkey" in plan
+        assert "recipients_leased" not in plan
 
 
 CROWD = """

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from relay.formats.bounce import Kind, Returned, read_bounce
+from relay.formats.bounce.model import Kind, Returned
+from relay.formats.bounce.read import read_bounce
 
 CORPUS = Path(__file__).parents[1] / "data" / "bounces"
 ADDRESS = re.compile(r"[^\s<>@]+@[^\s<>@]+")

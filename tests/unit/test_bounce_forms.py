@@ -2,7 +2,8 @@
 
 import pytest
 
-from relay.formats.bounce import Kind, ReturnedRecipient, read_bounce
+from relay.formats.bounce.model import Kind, ReturnedRecipient
+from relay.formats.bounce.read import read_bounce
 from tests.fakes.bounce_forms import RECIPIENT, Said, filled, forms, replies, tells_command
 
 REACH = {"recipients": 0.97, "class": 0.97, "reason": 0.95}

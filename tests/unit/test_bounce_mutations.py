@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.formats.bounce import Kind, Returned, read_bounce
+from relay.formats.bounce.model import Kind, Returned
+from relay.formats.bounce.read import read_bounce
 
 CORPUS = Path(__file__).parents[1] / "data" / "bounces"
 MAILS = tuple(path.read_bytes() for path in sorted(CORPUS.glob("*.eml")))

@@ -30,7 +30,7 @@ def test_the_sample_names_exactly_the_known_keys_in_their_order() -> None:
 
 @pytest.mark.parametrize("setting", SETTINGS, ids=[setting.toml_key for setting in SETTINGS])
 def test_the_sample_explains_each_key_as_the_code_does(setting: Setting) -> None:
-    key, names, _, doc, _ = setting
+    key, names, doc = setting.toml_key, setting.env_names, setting.doc
     assert doc
     ruled = "PILLARBOX_" + key.upper().replace(".", "_")
     assert explanations()[key] == (doc if names[0] == ruled else f"{doc} [{names[0]}]")

@@ -26,6 +26,7 @@ from relay.model import (
     lane_of,
     new_pk,
 )
+from relay.store.queue.settle import Resolution
 
 DAY_S = 86_400.0
 POLICY = RetryPolicy((60, 300, 900, 3600, 7200), 0.2, 5 * DAY_S)
@@ -77,18 +78,23 @@ def test_a_mail_is_given_up_after_five_days_or_its_own_time_or_attempts() -> Non
     assert retry.next_attempt(POLICY, delivery(max_attempts=3), 2, 2000.0, 0) is not None
 
 
+def resolved(mail: Delivery, said: Outcome) -> Resolution:
+    [resolution] = retry.resolve(POLICY, mail, [said], 2000.0, 0)
+    return resolution
+
+
 def test_a_refusal_is_final_and_a_delay_is_not() -> None:
-    failed = retry.resolve(POLICY, delivery(), outcome(Verdict.FAILED, 550), 2000.0, 0)
+    failed = resolved(delivery(), outcome(Verdict.FAILED, 550))
     assert (failed.state, failed.attempts, failed.code) == (State.FAILED, 1, 550)
-    deferred = retry.resolve(POLICY, delivery(), outcome(Verdict.DEFERRED, 450), 2000.0, 0)
+    deferred = resolved(delivery(), outcome(Verdict.DEFERRED, 450))
     assert (deferred.state, deferred.due_at) == (State.DEFERRED, 2060.0)
 
 
 def test_a_lost_answer_is_counted_and_asked_again_or_reported() -> None:
-    again = retry.resolve(POLICY, delivery(), outcome(Verdict.UNKNOWN), 2000.0, 0)
+    again = resolved(delivery(), outcome(Verdict.UNKNOWN))
     assert (again.state, again.unknowns, again.due_at) == (State.DEFERRED, 1, 2060.0)
     once = delivery(on_unknown=OnUnknown.REPORT)
-    told = retry.resolve(POLICY, once, outcome(Verdict.UNKNOWN), 2000.0, 0)
+    told = resolved(once, outcome(Verdict.UNKNOWN))
     assert (told.state, told.unknowns) == (State.FAILED, 1)
     assert "not known" in told.reply
 
@@ -126,7 +132,7 @@ def test_a_fault_after_which_an_upstream_may_have_the_mail_says_so() -> None:
 
 
 def test_an_attempt_that_an_upstream_answered_ends_the_row_of_faults() -> None:
-    answered = retry.resolve(POLICY, faulty(4), outcome(Verdict.DEFERRED, 450), 2000.0, 0)
+    answered = resolved(faulty(4), outcome(Verdict.DEFERRED, 450))
     assert (answered.state, answered.faults) == (State.DEFERRED, 0)
 
 
@@ -135,8 +141,6 @@ def test_mail_that_the_relay_died_with_too_often_while_it_sent_it_has_failed() -
     assert (again.state, again.faults) == (State.DEFERRED, 4)
     [ended] = retry.after_crash(POLICY, faulty(5), 2000.0)
     assert (ended.state, ended.unknowns) == (State.FAILED, 1)
-    assert retry.is_put_aside(POLICY, faulty(5))
-    assert not retry.is_put_aside(POLICY, faulty(4))
 
 
 def account(account_id: str, **changes: object) -> Account:
@@ -209,6 +213,10 @@ def test_an_outlet_holds_a_mail_twice_and_gives_by_priority_then_age() -> None:
     outlet = Outlet(account("main"))
     for priority, pk in ((2, "b"), (2, "a"), (2, "b"), (0, "c")):
         outlet.push(delivery(priority=priority, pk=pk))
-    taken = [d.pk for _ in range(4) if (d := outlet.pop()) is not None]
+    taken = [d.pk for _ in range(4) if (d := outlet.pop(0.0)) is not None]
     assert taken == ["c", "a", "b", "b"]
-    assert outlet.pop() is None
+    assert outlet.pop(0.0) is None
+    outlet.push(delivery())
+    outlet.full_until = 10.0
+    assert outlet.pop(9.0) is None
+    assert outlet.pop(10.0) is not None

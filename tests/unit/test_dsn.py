@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.formats.bounce import Kind, read_bounce
+from relay.formats.bounce.model import Kind
+from relay.formats.bounce.read import read_bounce
 from relay.formats.dsn import Action, Fate, Notification, Original, compose, head_of, is_answer
 from relay.formats.headers import assess, scan
 from relay.formats.recode import to_7bit

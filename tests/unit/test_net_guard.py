@@ -6,7 +6,8 @@ from ipaddress import ip_network
 import httpcore
 import pytest
 
-from relay.net.guard import REFUSED, Guard, Reach
+from relay.net.guard import REFUSED, Guard
+from relay.net.reach import Reach
 
 PRIVATE = [
     "127.0.0.1",

@@ -11,8 +11,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import NameOID
 
-from relay.formats.pec import PecEvent, Receipt, ReceiptKind, read_receipt
 from relay.formats.pec.cms import signed_content
+from relay.formats.pec.model import PecEvent, Receipt, ReceiptKind
+from relay.formats.pec.read import read_receipt
 from tests.fakes.pec import AT, XML_HEAD, PecMail, daticert, multipart
 
 CORPUS = Path(__file__).parents[1] / "data" / "pec"

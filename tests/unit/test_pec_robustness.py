@@ -9,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from relay.formats.pec import Receipt, ReceiptKind, read_receipt
 from relay.formats.pec.cms import signed_content
 from relay.formats.pec.daticert import NotCertified, read_daticert
+from relay.formats.pec.model import Receipt, ReceiptKind
+from relay.formats.pec.read import read_receipt
 from tests.fakes.pec import PecMail, daticert
 
 CORPUS = Path(__file__).parents[1] / "data" / "pec"

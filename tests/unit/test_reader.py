@@ -10,8 +10,8 @@ import pytest
 
 from relay.bounces.reader import MODULE, Reader
 from relay.errors import Unreadable
-from relay.formats.bounce import Kind
-from relay.formats.pec import ReceiptKind
+from relay.formats.bounce.model import Kind
+from relay.formats.pec.model import ReceiptKind
 from tests.fakes.bounces import bounce, letter
 from tests.fakes.pec import PecMail
 

@@ -86,7 +86,7 @@ def test_what_is_no_reply_or_too_long_is_an_error(data: bytes) -> None:
 
 
 def test_replies_before_the_nonsense_are_heard() -> None:
-    replies = ReplyParser().feed(b"250 ok\r\nnonsense\r\n")
+    replies = iter(ReplyParser().feed(b"250 ok\r\nnonsense\r\n"))
     assert next(replies).code == 250
     with pytest.raises(ProtocolError):
         next(replies)
@@ -123,7 +123,7 @@ def ledger_of(*codes: int, recipients: int = 3) -> Ledger:
     ledger = Ledger([Pending(n, f"{n}@b.test") for n in range(recipients)])
     for code in codes:
         ledger.dot_written = ledger.granted
-        ledger.hear(Reply(code, None, "said"))
+        ledger.hear([Reply(code, None, "said")])
     return ledger
 
 
@@ -192,7 +192,7 @@ def test_a_loss_after_the_dot_is_unknown_for_the_accepted_only() -> None:
 
 def test_a_word_before_the_dot_takes_no_mail() -> None:
     ledger = ledger_of(250, 250, 354, recipients=1)
-    ledger.hear(Reply(250, None, "early"))
+    ledger.hear([Reply(250, None, "early")])
     assert told(ledger) == [("deferred", 250, "data")]
     assert not ledger.in_step
 
@@ -217,4 +217,4 @@ def test_no_portion_follows_one_that_settled_nobody() -> None:
         outcome(0, Verdict.DEFERRED, 451, None, "dot"),
         outcome(1, Verdict.DEFERRED, 452, "4.5.3", "rcpt"),
     ]
-    assert next_portion(outcomes) == frozenset()
+    assert next_portion(outcomes) == set()

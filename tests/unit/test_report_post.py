@@ -3,8 +3,8 @@
 import pytest
 
 from relay.model import Tenant
-from relay.net.guard import Reach
-from relay.net.http import authorization
+from relay.net.call import authorization
+from relay.net.reach import Reach
 from relay.net.url import authority
 from relay.reports.answer import Answer
 from relay.reports.post import (

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from relay.attachments.intake import Intake
 from relay.errors import AttachmentGone, AttachmentUnavailable
-from relay.net.http import CallFailed, CallRefused, HttpClient, Request, Response
+from relay.net.call import CallFailed, CallRefused, Request, Response
+from relay.net.http import HttpClient
 from relay.net.url import Url, port_of
 
 OK = 200

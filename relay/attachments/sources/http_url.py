@@ -7,7 +7,7 @@ from relay.attachments.intake import Intake
 from relay.attachments.sources.http import HttpFetcher
 from relay.errors import AttachmentGone
 from relay.model import Tenant
-from relay.net.http import Request, authorization
+from relay.net.call import Request, authorization
 from relay.net.url import UnusableUrlError, Url, origin, parse
 from relay.store.attachments import Waiting
 

@@ -8,11 +8,12 @@ is refused.
 import re
 from collections.abc import Callable, Collection
 from dataclasses import field
+from functools import lru_cache
 from typing import NamedTuple
 
 from relay.errors import ContentRefused
 from relay.formats.headers.slices import Steps, at_once, joining
-from relay.values import dataclass
+from relay.value import frozen
 
 MAX_BYTES = 102_400
 MAX_FIELDS = 1000
@@ -35,7 +36,12 @@ class Field(NamedTuple):
     end: int
 
 
-@dataclass(frozen=True, slots=True)
+@lru_cache(maxsize=256)
+def _lower(name: str) -> bytes:
+    return name.lower().encode()
+
+
+@frozen
 class Head:
     """The fields of a header block. Names are asked for in any case, and kept in lower case;
     values are unfolded and decoded.
@@ -54,7 +60,7 @@ class Head:
         return len(self.block)
 
     def first(self, name: str) -> str | None:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         if wanted in self.names:
             for field in self.fields:
                 if field.name == wanted:
@@ -62,14 +68,14 @@ class Head:
         return None
 
     def all(self, name: str) -> list[str]:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         return [self.value(field) for field in self.fields if field.name == wanted]
 
     def has(self, name: str) -> bool:
-        return name.lower().encode() in self.names
+        return _lower(name) in self.names
 
     def count(self, name: str) -> int:
-        wanted = name.lower().encode()
+        wanted = _lower(name)
         return [field.name for field in self.fields].count(wanted) if wanted in self.names else 0
 
     @property

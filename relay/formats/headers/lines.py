@@ -14,27 +14,28 @@ from relay.formats.headers.slices import Steps, at_once, counting, finding, repl
 from relay.model import ContentTraits
 
 LINE_MAX_OCTETS = 998  # RFC 5322 §2.1.1, without the CRLF
-_SMALL_BYTES = 16_384
 _REST_AFTER_BYTES = 262_144
 
 
 def assess(content: bytes) -> ContentTraits:
     """Tell what the mail needs from an upstream. Raises ContentRefused for NUL, bare CR, bare LF.
 
-    `longest_line` is exact in mails of at most 16 KB and wherever it is over 998; else it is 998.
+    `longest_line` is exact where it is over 998; else it is 998.
     """
     return at_once(assessing(content))
 
 
-def assessing(content: bytes) -> Steps[ContentTraits]:
-    pairs, longest = yield from _measuring(content)
-    yield from _refusing_stray(content, pairs)
+def assessing(content: bytes, *, is_dotless: bool = False) -> Steps[ContentTraits]:
+    """As `assess`; whether it is `is_dotless` is for the caller to know."""
+    yield from _refusing_stray(content)
+    longest = yield from _leaping(content)
     if content.isascii():
-        return ContentTraits(longest_line=longest)
+        return ContentTraits(longest_line=longest, is_dotless=is_dotless)
     return ContentTraits(
         has_8bit=True,
         has_utf8_headers=not scan(content).block.isascii(),
         longest_line=longest,
+        is_dotless=is_dotless,
     )
 
 
@@ -54,20 +55,21 @@ def making_crlf(content: bytes) -> Steps[bytes]:
 
 def longest_line(content: bytes) -> int:
     """Return the octets of the longest line, CRLF not counted; as exact as `assess` says."""
-    if len(content) <= _SMALL_BYTES:
-        return max(map(len, content.split(b"\r\n")))
     return at_once(_leaping(content))
 
 
-def dot_stuff(content: bytes) -> bytes:
-    """Return the mail as DATA sends it (RFC 5321 §4.5.2): ends with CRLF, no final dot."""
-    return at_once(dot_stuffing(content))
+def dot_stuff(content: bytes, *, is_dotless: bool = False) -> bytes:
+    """Return the mail as DATA sends it (RFC 5321 §4.5.2): ends with CRLF, no final dot. What is
+    `is_dotless`, as `ContentTraits` has it, is not searched.
+    """
+    return at_once(dot_stuffing(content, is_dotless=is_dotless))
 
 
-def dot_stuffing(content: bytes) -> Steps[bytes]:
-    content = yield from replacing(content, b"\r\n.", b"\r\n..")
-    if content.startswith(b"."):
-        content = b"." + content
+def dot_stuffing(content: bytes, *, is_dotless: bool = False) -> Steps[bytes]:
+    if not is_dotless:
+        content = yield from replacing(content, b"\r\n.", b"\r\n..")
+        if content.startswith(b"."):
+            content = b"." + content
     return content if content.endswith(b"\r\n") else content + b"\r\n"
 
 
@@ -79,15 +81,6 @@ def unstuff(content: bytes) -> bytes:
 def unstuffing(content: bytes) -> Steps[bytes]:
     content = yield from replacing(content, b"\r\n.", b"\r\n")
     return content[1:] if content.startswith(b".") else content
-
-
-def _measuring(content: bytes) -> Steps[tuple[int, int]]:
-    """Return how many CRLF there are and the longest line; one search for both where that pays."""
-    if len(content) <= _SMALL_BYTES:
-        lines = content.split(b"\r\n")
-        return len(lines) - 1, max(map(len, lines))
-    pairs = yield from counting(content, b"\r\n")
-    return pairs, (yield from _leaping(content))
 
 
 def _leaping(content: bytes) -> Steps[int]:
@@ -109,7 +102,8 @@ def _leaping(content: bytes) -> Steps[int]:
     return longest
 
 
-def _refusing_stray(content: bytes, pairs: int) -> Steps[None]:
+def _refusing_stray(content: bytes) -> Steps[None]:
+    pairs = yield from counting(content, b"\r\n")
     if (yield from counting(content, b"\n")) != pairs:
         raise ContentRefused("Bare LF is not accepted")
     if (yield from counting(content, b"\r")) != pairs:

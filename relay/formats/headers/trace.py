@@ -4,14 +4,14 @@ import re
 from email.utils import formatdate
 from functools import lru_cache
 
-from relay.values import dataclass
+from relay.value import frozen
 
 _UNFIT = re.compile(r"[^A-Za-z0-9.:_\[\]+-]")
 _UNFIT_IN_DATE = re.compile(r"[^A-Za-z0-9,:+ -]")
 WORD_MAX_CHARS = 255
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Trace:
     """How a mail came in.
 
@@ -54,5 +54,6 @@ def is_id_of(value: str, pk: str) -> bool:
     return re.search(rf"\sid {re.escape(pk)}[;\s]", value) is not None
 
 
+@lru_cache(maxsize=256)
 def _word(text: str) -> str:
     return _UNFIT.sub("?", text[:WORD_MAX_CHARS])

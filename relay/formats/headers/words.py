@@ -9,7 +9,7 @@ from encodings.aliases import aliases
 
 from relay.formats.characters import without_forbidden
 from relay.formats.headers.head import Head
-from relay.values import dataclass
+from relay.value import frozen
 
 DECODED_MAX_CHARS = 16_384
 SHOWN_MAX_CHARS = 998
@@ -22,7 +22,7 @@ _NOT_ALNUM = re.compile("[^a-z0-9]+")
 _CHARSETS = frozenset(aliases) | frozenset(aliases.values()) | {"koi8_u"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """What a listing shows of a mail: decoded, printable, cut; "" for what is absent."""
 

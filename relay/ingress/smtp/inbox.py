@@ -26,6 +26,7 @@ class Inbox:
         "_is_paused",
         "_loop",
         "_refusal",
+        "_skipped_bytes",
         "_transport",
         "_waiter",
     )
@@ -37,6 +38,7 @@ class Inbox:
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._refusal: RelayError | None = None
+        self._skipped_bytes = 0
         self._is_paused = False
         self._has_ended = False
 
@@ -59,7 +61,8 @@ class Inbox:
         if len(self._buffer) > HIGH_BYTES and self._transport and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        self._wake()
+        if self._waiter is not None:
+            self._wake()
 
     def end(self) -> None:
         """Say that nothing more will come."""
@@ -76,67 +79,72 @@ class Inbox:
     def is_empty(self) -> bool:
         return not self._buffer
 
-    @property
-    def has_line(self) -> bool:
-        return b"\n" in self._buffer
+    def take_line(self, longest: int) -> bytes | None:
+        """Return one line with its line end; None where its end is not there. Of one that is too
+        long nothing is kept. Raises Refused when its end is there, Hangup where it has none.
+        """
+        if self._refusal is not None:
+            raise self._refusal
+        buffer = self._buffer
+        end = buffer.find(b"\n") + 1
+        if not end:
+            self._skip(longest)
+            return None
+        line = bytes(buffer) if end == len(buffer) else bytes(buffer[:end])
+        del buffer[:end]
+        if self._is_paused:
+            self._resume()
+        if self._skipped_bytes or len(line) > longest:
+            self._skipped_bytes = 0
+            raise too_long()
+        return line
 
-    async def line(self, longest: int, deadline: float) -> bytes:
-        """Return one line with its line end. Raises Refused for one that is too long."""
-        skipped = 0
-        while (end := self._buffer.find(b"\n")) < 0:
-            self._raise_refusal()
-            if len(self._buffer) > longest:
-                skipped += len(self._buffer)
-                self._buffer.clear()
-                self._resume()
-            if skipped > MOST_SKIPPED_BYTES:
-                raise Hangup("421 4.7.0 That line has no end")
-            await self._more(deadline)
-        self._raise_refusal()
-        found = bytes(self._buffer[: end + 1])
-        del self._buffer[: end + 1]
-        self._resume()
-        if skipped or len(found) > longest:
-            raise Refused("Line too long", code=500, enhanced="5.5.2")
-        return found
+    def _skip(self, longest: int) -> None:
+        if len(self._buffer) <= longest:
+            return
+        self._skipped_bytes += len(self._buffer)
+        self.clear()
+        if self._skipped_bytes > MOST_SKIPPED_BYTES:
+            raise Hangup("421 4.7.0 That line has no end")
 
     async def block(self, deadline: float) -> bytearray:
         """Return all that there is, at least one byte."""
         while not self._buffer:
-            await self._more(deadline)
+            await self.more(deadline)
         taken, self._buffer = self._buffer, bytearray()
-        self._resume()
+        if self._is_paused:
+            self._resume()
         return taken
 
     def put_back(self, rest: bytearray) -> None:
         """Give back the end of the block that was taken last."""
         self._buffer[0:0] = rest
 
-    async def _more(self, deadline: float) -> None:
+    async def more(self, deadline: float) -> None:
+        """Wait for more; for a refusal of lines, too."""
         if self._has_ended:
             raise Gone
         self._waiter = self._loop.create_future()
+        # Not turned off afterwards: where nobody waits it rings for nobody.
         self._alarm.set(deadline)
-        try:
-            await self._waiter
-        finally:
-            self._alarm.off()
-            self._waiter = None
+        await self._waiter
 
     def _ring(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(Hangup("421 4.7.0 That took too long"))
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_exception(Hangup("421 4.7.0 That took too long"))
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    def _raise_refusal(self) -> None:
-        if self._refusal is not None:
-            raise self._refusal
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def _resume(self) -> None:
         if self._is_paused and self._transport and len(self._buffer) <= HIGH_BYTES // 2:
             self._is_paused = False
             if not self._transport.is_closing():
                 self._transport.resume_reading()
+
+
+def too_long() -> Refused:
+    return Refused("Line too long", code=500, enhanced="5.5.2")

@@ -11,7 +11,6 @@ Pure.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from relay.errors import Refused
 from relay.formats.address import mailbox, split_path
@@ -19,6 +18,7 @@ from relay.ingress.smtp import wishes
 from relay.ingress.smtp.replies import bad_syntax
 from relay.ingress.smtp.wishes import Wishes
 from relay.ingress.submission import Repair
+from relay.value import frozen
 
 ENVID_MAX_CHARS = 100  # RFC 3461 §4.4
 ORCPT_MAX_CHARS = 500  # RFC 3461 §4.2
@@ -34,7 +34,7 @@ _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 Repairs = tuple[Repair, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MailFrom:
     """`sender` is canonical, "" for the null path. `size_bytes` is 0 where none was given."""
 
@@ -47,7 +47,7 @@ class MailFrom:
     repairs: Repairs = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RcptTo:
     address: str
     notify: str | None = None

@@ -12,11 +12,11 @@ from relay import maillog
 from relay.errors import Refused, Temporary, TooManyGuesses
 from relay.formats.address import sender_allowed
 from relay.ingress.accept import Door
-from relay.ingress.auth import Authenticator, Login
+from relay.ingress.auth import AsOf, Authenticator, Login
 from relay.ingress.smtp import sasl, wishes
 from relay.ingress.smtp.connection import Connection
 from relay.ingress.smtp.connections import Connections
-from relay.ingress.smtp.content import Pace, plain, read_content, too_large
+from relay.ingress.smtp.content import Pace, Taken, plain, read_content, too_large
 from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
 from relay.ingress.smtp.receiving import Receiving, Share
 from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
@@ -68,6 +68,7 @@ class Session(Connection):
         self._helo: str | None = None
         self._is_extended = False
         self._login: Login | None = None
+        self._login_as_of: AsOf | None = None
         self._auth_failures = 0
         self._mails = 0
         self._mail: Transaction | None = None
@@ -76,10 +77,9 @@ class Session(Connection):
 
     async def smtp_EHLO(self, argument: str) -> None:
         self._greet(argument, is_extended=True)
-        lines = [self.settings.host_name, *self._extensions()]
-        for line in lines[:-1]:
-            self.reply(f"250-{line}")
-        self.reply(f"250 {lines[-1]}")
+        *lines, last = [self.settings.host_name, *self._extensions()]
+        between = "\r\n250-".join(lines)
+        self.reply(f"250-{between}\r\n250 {last}")
 
     async def smtp_HELO(self, argument: str) -> None:
         self._greet(argument, is_extended=False)
@@ -202,7 +202,8 @@ class Session(Connection):
         given = mail_from(argument, is_legacy=login.credential.legacy)
         if given.size_bytes > self.settings.max_message_bytes:
             raise too_large()
-        given.wishes.check(self._services.door.now())
+        if given.wishes is not wishes.NOTHING:
+            given.wishes.check(self._services.door.now())
         self._check_sender(given.sender, login.credential)
         self._check_room(given.size_bytes, login.credential.tenant_id)
         self._mail = Transaction(login, given, repairs=repairs.union(given.repairs))
@@ -215,11 +216,13 @@ class Session(Connection):
         authenticator = self._services.authenticator
         if self._login is None:
             return await authenticator.by_network(self.peer_ip) or self._ask_for_login()
-        login = await authenticator.current(self._login)
-        if login is None:
-            raise no_longer_valid()
-        self._login = login
-        return login
+        as_of = authenticator.as_of()
+        if as_of != self._login_as_of:
+            login = await authenticator.current(self._login)
+            if login is None:
+                raise no_longer_valid()
+            self._login, self._login_as_of = login, as_of
+        return self._login
 
     def _ask_for_login(self) -> NoReturn:
         advice = "Use STARTTLS, then AUTH" if self._needs_tls else "Authentication required"
@@ -302,9 +305,9 @@ class Session(Connection):
         await self.flush()
         try:
             with Share(self._services.receiving) as share:
-                content = await read_content(self.inbox, self._pace(), share)
+                taken = await read_content(self.inbox, self._pace(), share)
                 mail.login = await self._still_entitled(mail.login)
-                submission = await self._submission(mail, content)
+                submission = await self._submission(mail, taken)
                 accepted = await self.uncut(self._services.door.accept(submission))
         finally:
             self._forget_mail()
@@ -329,10 +332,10 @@ class Session(Connection):
             ends_at=self.ends_at,
         )
 
-    async def _submission(self, mail: Transaction, content: bytes) -> Submission:
+    async def _submission(self, mail: Transaction, taken: Taken) -> Submission:
         credential, asked = mail.login.credential, mail.given.wishes
         now = self._services.door.now()
-        whole = await plain(content, repair_line_ends=credential.legacy)
+        whole = await plain(taken, repair_line_ends=credential.legacy)
         if whole.is_repaired:
             mail.repairs.add(Repair.BARE_LF)
         return Submission(
@@ -340,6 +343,7 @@ class Session(Connection):
             sender=mail.given.sender,
             recipients=tuple(mail.recipients.values()),
             content=whole.content,
+            is_dotless=whole.is_dotless,
             ingress=Ingress.SMTP,
             origin=Origin(self._protocol(mail), self._helo, self.peer_ip, asked.level),
             credential=credential,

@@ -18,7 +18,7 @@ from relay.store import limits
 from relay.store.contents import DROP_PARTS
 from relay.store.database import Each, Query, Row, Script
 from relay.store.queue.arrival import Accepted, Arrival, named
-from relay.store.queue.gates import Gate, read_gates
+from relay.store.queue.gates import Gate, read_gates_for
 from relay.store.queue.insert import insert
 from relay.store.queue.settle import Notice, Notify, notify_nobody
 from relay.store.queue.suppressed import (
@@ -32,7 +32,6 @@ from relay.store.queue.suppressed import (
 
 REPLACEABLE = frozenset({State.QUEUED, State.DEFERRED, State.SUSPENDED})
 
-NODE_LIVES = "SELECT epoch FROM nodes WHERE epoch = $1 {key_share}"
 KNOWN = """
 SELECT id, pk, held_at, final_at FROM messages WHERE tenant_id = $1 AND id {among:$2} {for_update}
 """
@@ -144,10 +143,9 @@ def accept(
     arrivals: Sequence[Arrival], epoch: int, now: float, notify: Notify = notify_nobody
 ) -> Script[list[Accepted | Refused]]:
     """Store all that may be stored; one answer for each arrival, in order."""
-    gates = yield from read_gates({a.mail.tenant_id for a in arrivals})
+    # Only while this node's lease stands may mail be born leased.
+    gates, owner = yield from read_gates_for({a.mail.tenant_id for a in arrivals}, epoch)
     rooms = yield from read_rooms(gates, now)
-    hands_over = any(a.lease is not None for a in arrivals)
-    owner = yield from living_epoch(epoch) if hands_over else nobody()
     earlier = yield from read_earlier([a.mail for a in arrivals if a.mail.id_given])
     suppressed = yield from read_suppressed([a.mail for a in arrivals], gates, now)
     desk = Desk(gates, rooms, earlier, suppressed, owner, now)
@@ -178,17 +176,6 @@ def first_state(arrival: Arrival, gate: Gate, owner: int | None, now: float) -> 
     if arrival.mail.due_at is not None and arrival.mail.due_at > now:
         return State.DEFERRED
     return State.SENDING if arrival.lease is not None and owner is not None else State.QUEUED
-
-
-def living_epoch(epoch: int) -> Script[int | None]:
-    """Return the epoch if this node's lease still stands: only then may mail be born leased."""
-    rows = yield Query(NODE_LIVES, (epoch,))
-    return epoch if rows else None
-
-
-def nobody() -> Script[None]:
-    return None
-    yield
 
 
 def read_earlier(mails: Sequence[NewMail]) -> Script[dict[Key, Earlier]]:

@@ -4,10 +4,10 @@ from dataclasses import replace
 
 from relay.model import NewMail, State
 from relay.store.queue.settle import Notice
-from relay.values import dataclass
+from relay.value import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lease:
     """A mail is to be born leased to this node under the number `claim`, and begun already where
     it is offered as soon as it is stored. `place` is what the dispatcher keeps for it.
@@ -18,7 +18,7 @@ class Lease:
     is_begun: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arrival:
     """A mail to store."""
 
@@ -26,7 +26,7 @@ class Arrival:
     lease: Lease | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Accepted:
     """What became of it. `pk` is the earlier mail's where that was replaced; `epoch` is the lease
     it was born under; `barred` are the places of the recipients that are not written to, `notice`

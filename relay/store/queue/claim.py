@@ -223,7 +223,6 @@ def begin(
     After a crash only what was marked may have reached an upstream. Raises Fenced when the node's
     lease is lost.
     """
-    yield from must_live(epoch)
     # Nodes lock the accounts in one order, or two of them could wait for each other.
     order = sorted(range(len(requests)), key=lambda i: requests[i].account.key)
     answers: list[float | Held | None] = [None] * len(requests)
@@ -232,10 +231,17 @@ def begin(
             answers[i] = yield from reserve(requests[i].account, clock)
     free = [i for i, answer in enumerate(answers) if answer is None]
     marked = yield from mark([requests[i] for i in free], epoch, clock())
-    for i in free:
-        if not all((requests[i].pk, n) in marked for n in requests[i].ns):
-            answers[i] = Held("this mail was taken back before it was begun")
+    lost = [i for i in free if not marked.issuperset(places_of(requests[i]))]
+    if lost:
+        # What is marked is this node's until this commits; what is not may be another's by now.
+        yield from must_live(epoch)
+    for i in lost:
+        answers[i] = Held("this mail was taken back before it was begun")
     return answers
+
+
+def places_of(request: BeginRequest) -> list[tuple[str, int]]:
+    return [(request.pk, n) for n in request.ns]
 
 
 def mark(requests: Sequence[BeginRequest], epoch: int, now: float) -> Script[set[tuple[str, int]]]:

@@ -16,11 +16,14 @@ ALL = "*"
 HOUR_S = 3600
 DAY_S = 86_400
 
+# $2 is the epoch of a node, whose lease stands until this commits where `owner` is that.
 GATES = """
 SELECT id, active, suspended_batches, rate_limits, dsn, client_base_url IS NOT NULL AS is_called,
-    EXISTS (SELECT 1 FROM suppressions s WHERE s.tenant_id = tenants.id) AS suppresses
+    EXISTS (SELECT 1 FROM suppressions s WHERE s.tenant_id = tenants.id) AS suppresses,
+    (SELECT epoch FROM nodes WHERE epoch = $2 {key_share}) AS owner
 FROM tenants WHERE id {among:$1} {for_share}
 """
+NO_NODE = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +47,16 @@ class Gate:
 
 def read_gates(tenant_ids: Collection[str]) -> Script[dict[str, Gate]]:
     """Return the gate of each tenant that exists, and keep it as it is until this commits."""
-    rows = yield Query(GATES, (sorted(tenant_ids),))
-    return {row["id"]: gate_of(row) for row in rows}
+    gates, _ = yield from read_gates_for(tenant_ids, NO_NODE)
+    return gates
+
+
+def read_gates_for(
+    tenant_ids: Collection[str], epoch: int
+) -> Script[tuple[dict[str, Gate], int | None]]:
+    """Return the gates, and the epoch if that node's lease still stands."""
+    rows = yield Query(GATES, (sorted(tenant_ids), epoch))
+    return {row["id"]: gate_of(row) for row in rows}, rows[0]["owner"] if rows else None
 
 
 def gate_of(row: Row) -> Gate:

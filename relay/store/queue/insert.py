@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 
 from relay.model import NewAttachment, NewMail
 from relay.store import contents
@@ -15,15 +16,19 @@ INSERT INTO messages (pk, tenant_id, id, account_id, priority, sender, ret, envi
     on_unknown, max_attempts,
     deferred_ts, expires_at, accepted_at, updated_at, open_recipients, held_at, keeps_sender,
     is_prepared, late_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-    $21, $22, $23,
-    $24, $25, $26, $27, $28, $29)
+{rows:TEXT, TEXT, TEXT, TEXT, BIGINT, TEXT, TEXT, TEXT, BOOLEAN,
+    BOOLEAN,
+    BIGINT, BIGINT, TEXT, TEXT, TEXT, TEXT, TEXT, BOOLEAN,
+    TEXT, BIGINT,
+    DOUBLE PRECISION, DOUBLE PRECISION, DOUBLE PRECISION, DOUBLE PRECISION, BIGINT,
+    DOUBLE PRECISION, BOOLEAN, BOOLEAN, DOUBLE PRECISION}
 """
 INSERT_RECIPIENT = """
 INSERT INTO recipients (message_pk, n, address, notify, orcpt, state, lane, priority, due_at,
     owner, claim, begun_at, attempts,
     unknowns)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 0, 0)
+{rows:TEXT, BIGINT, TEXT, TEXT, TEXT, TEXT, TEXT, BIGINT, DOUBLE PRECISION, BIGINT, BIGINT,
+    DOUBLE PRECISION, BIGINT, BIGINT}
 """
 INSERT_ATTACHMENT = """
 INSERT INTO attachments (message_pk, n, mode, source, auth, filename, mime_type, disposition,
@@ -31,21 +36,21 @@ INSERT INTO attachments (message_pk, n, mode, source, auth, filename, mime_type,
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 """
 INSERT_EVENT = """
-INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report) VALUES ($1, $2, $3, $4, $5,
-    $6, 'none')
+INSERT INTO events (message_pk, seq, tenant_id, kind, at, data, report)
+{rows:TEXT, BIGINT, TEXT, TEXT, DOUBLE PRECISION, TEXT, TEXT}
 """
 
 
 def insert(stored: Sequence[tuple[Arrival, Accepted]]) -> Script[None]:
     if not stored:
         return
-    yield Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored])
-    yield from contents.insert([(answer.pk, a.mail.content) for a, answer in stored])
-    yield Each(
-        INSERT_RECIPIENT,
-        [row for arrival, answer in stored for row in recipient_rows(arrival, answer)],
+    recipients = [row for arrival, answer in stored for row in recipient_rows(arrival, answer)]
+    yield from contents.insert_with(
+        [(answer.pk, a.mail.content) for a, answer in stored],
+        Each(INSERT_MESSAGE, [message_row(a.mail, answer) for a, answer in stored]),
+        Each(INSERT_RECIPIENT, recipients),
+        Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored]),
     )
-    yield Each(INSERT_EVENT, [event_row(a.mail, answer) for a, answer in stored])
     files = [(answer.pk, file) for a, answer in stored for file in a.mail.attachments]
     if files:
         yield Each(INSERT_ATTACHMENT, [attachment_row(pk, file) for pk, file in files])
@@ -105,6 +110,8 @@ def recipient_rows(arrival: Arrival, answer: Accepted) -> list[tuple[Value, ...]
             answer.epoch,
             claim,
             begun_at,
+            0,
+            0,
         )
         for recipient in mail.envelope.recipients
     ]
@@ -133,11 +140,14 @@ def attachment_row(pk: str, file: NewAttachment) -> tuple[Value, ...]:
 
 def event_row(mail: NewMail, answer: Accepted) -> tuple[Value, ...]:
     kind = "replaced" if answer.replaced else "accepted"
-    data: dict[str, object] = {
-        "ingress": mail.ingress.value,
-        "recipients": len(mail.envelope.recipients),
-    }
-    if mail.repairs:
-        data["repairs"] = mail.repairs
+    data = event_data(mail.ingress.value, len(mail.envelope.recipients), mail.repairs)
     seq = int(mail.accepted_at * 1e6)
-    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, json.dumps(data)
+    return answer.pk, seq, mail.tenant_id, kind, mail.accepted_at, data, "none"
+
+
+@lru_cache(maxsize=256)
+def event_data(ingress: str, recipients: int, repairs: tuple[str, ...]) -> str:
+    data: dict[str, object] = {"ingress": ingress, "recipients": recipients}
+    if repairs:
+        data["repairs"] = repairs
+    return json.dumps(data)

@@ -12,20 +12,24 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from relay.model import FINAL_STATES, Delivery, Outcome, State
-from relay.store.contents import DROP_ORPHANED_PARTS, PART_BYTES
-from relay.store.database import Each, Query, Script, Value
+from relay.store.contents import DROP_ORPHANED_PARTS, DROP_PARTS, PART_BYTES
+from relay.store.database import Each, Query, Script, Together, Value
 from relay.store.queue.certified import Wait, await_receipts
 from relay.store.queue.fence import must_live
 from relay.store.queue.gates import Gate, read_gates
+from relay.value import frozen
 
+# These rows are the fence: who takes them from a dead node waits for this, or has taken them.
 HELD = """
-SELECT message_pk, n FROM recipients
-WHERE owner = $1 AND state = 'sending' AND message_pk {among:$2} {for_update}
+SELECT r.message_pk, r.n, m.open_recipients FROM recipients r JOIN messages m ON m.pk = r.message_pk
+WHERE +r.owner = $1 AND r.state = 'sending' AND r.message_pk {among:$2} {for_update}
 """
 SETTLE = """
 UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
     = $9, reply = $10,
     tried_at = $11, final_at = $12, faults = $13, owner = NULL, claim = NULL, begun_at = NULL
+{from:TEXT, BIGINT, BIGINT, TEXT, DOUBLE PRECISION, BIGINT, BIGINT, TEXT, BIGINT, TEXT,
+    DOUBLE PRECISION, DOUBLE PRECISION, BIGINT}
 WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
 """
 RELEASE = """
@@ -35,17 +39,19 @@ WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
 """
 INSERT_ATTEMPT = """
 INSERT INTO attempts (message_pk, seq, tenant_id, account_id, epoch, started_at, ended_at, outcomes)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+{rows:TEXT, BIGINT, TEXT, TEXT, BIGINT, DOUBLE PRECISION, DOUBLE PRECISION, TEXT}
 """
 INSERT_EVENT = """
 INSERT INTO events (message_pk, seq, tenant_id, n, kind, at, data, report)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+{rows:TEXT, BIGINT, TEXT, BIGINT, TEXT, DOUBLE PRECISION, TEXT, TEXT}
 """
 FINISH = """
 UPDATE messages SET open_recipients = open_recipients - $2, updated_at = $3,
     final_at = CASE WHEN open_recipients = CAST($2 AS BIGINT) THEN CAST($3 AS DOUBLE PRECISION) END
+{from:TEXT, BIGINT, DOUBLE PRECISION}
 WHERE pk = $1
 """
+DROP_SETTLED = "DELETE FROM contents {using:TEXT} WHERE message_pk = $1"
 DROP_CONTENT = """
 DELETE FROM contents WHERE message_pk = $1
     AND EXISTS (SELECT 1 FROM messages WHERE pk = $1 AND final_at IS NOT NULL)
@@ -61,7 +67,7 @@ def drop_content(pk: str) -> Script[None]:
 Gates = Mapping[str, Gate]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Resolution:
     """What is to be done with one recipient after an attempt; `due_at` says when it is tried again.
 
@@ -85,7 +91,7 @@ class Resolution:
         return State.SUSPENDED if self.is_suspended else self.state
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settlement:
     """The end of an attempt. `outcomes` is empty where none was made (the mail expired, or its
     limit rejects it).
@@ -123,8 +129,8 @@ class Settlement:
         """Whether its sender may have to hear of it; of most mail there is nothing to tell."""
         if self.is_bare or self.delivery.sender == "":
             return False
-        is_failed = any(r.state is State.FAILED for r in self.resolutions)
-        return is_failed or any(o.is_untold for o in self.outcomes)
+        is_failed = State.FAILED in [r.state for r in self.resolutions]
+        return is_failed or True in [o.is_untold for o in self.outcomes]
 
     @property
     def bare(self) -> "Settlement":
@@ -175,44 +181,50 @@ def settle(
     Raises Fenced, and writes nothing, when the node's lease is lost. Events and attempts are
     numbered from `first_seq`; `seqs_needed` says how many numbers it takes.
     """
-    yield from must_live(epoch)
     gates = yield from read_gates_of(items)
-    pks = sorted({item.delivery.pk for item in items})
-    held = {(row["message_pk"], row["n"]) for row in (yield Query(HELD, (epoch, pks)))}
-    open_items = [part for item in items if (part := of_held(item, held))]
+    releases = [item for item in items if isinstance(item, Release)]
+    settlements = [gated(item, gates) for item in items if isinstance(item, Settlement)]
+    held = yield from read_held(settlements, epoch)
+    if releases or not all(map(held.has, settlements)):
+        yield from must_live(epoch)
+        settlements = [part for item in settlements if (part := held.part_of(item))]
     # Before its content goes.
-    told = [i for i in open_items if isinstance(i, Settlement) and i.may_be_told]
+    told = [item for item in settlements if item.may_be_told]
     notices = (yield from notify(told, gates)) if told else []
-    yield from settle_open(open_items, gates, epoch, count(first_seq))
+    if releases:
+        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch, gates)])
+    if settlements:
+        yield from settle_attempts(settlements, held, epoch, count(first_seq))
     by_pk = {notice.about: notice for notice in notices}
     return [by_pk.pop(item.delivery.pk, None) for item in items]
 
 
-def of_held(
-    item: Settlement | Release, held: Collection[tuple[str, int]]
-) -> Settlement | Release | None:
-    """Return the part whose recipients this node still holds; None where there is none.
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The recipients that this node still holds, and how many of each message are not final.
 
     What is not held was written already, by a commit whose answer was lost, or taken back.
     """
-    if isinstance(item, Release):
-        return item
-    pk = item.delivery.pk
-    resolutions = tuple(r for r in item.resolutions if (pk, r.n) in held)
-    if len(resolutions) == len(item.resolutions):
-        return item
-    return replace(item, resolutions=resolutions) if resolutions else None
+
+    places: Collection[tuple[str, int]]
+    open_recipients: Mapping[str, int]
+
+    def has(self, item: Settlement) -> bool:
+        pk = item.delivery.pk
+        return all((pk, r.n) in self.places for r in item.resolutions)
+
+    def part_of(self, item: Settlement) -> Settlement | None:
+        """Return what is held of it; None where nothing is."""
+        pk = item.delivery.pk
+        resolutions = tuple(r for r in item.resolutions if (pk, r.n) in self.places)
+        return replace(item, resolutions=resolutions) if resolutions else None
 
 
-def settle_open(
-    items: Sequence[Settlement | Release], gates: Gates, epoch: int, seqs: Iterator[int]
-) -> Script[None]:
-    releases = [item for item in items if isinstance(item, Release)]
-    settlements = [gated(item, gates) for item in items if isinstance(item, Settlement)]
-    if releases:
-        yield Each(RELEASE, [row for item in releases for row in release_rows(item, epoch, gates)])
-    if settlements:
-        yield from settle_attempts(settlements, epoch, seqs)
+def read_held(items: Sequence[Settlement], epoch: int) -> Script[Held]:
+    pks = sorted({item.delivery.pk for item in items})
+    rows = (yield Query(HELD, (epoch, pks))) if pks else ()
+    places = {(row["message_pk"], row["n"]) for row in rows}
+    return Held(places, {row["message_pk"]: row["open_recipients"] for row in rows})
 
 
 def read_gates_of(items: Sequence[Settlement | Release]) -> Script[Gates]:
@@ -234,7 +246,7 @@ def goes_on(item: Settlement | Release) -> bool:
 
 
 def gated(item: Settlement, gates: Gates) -> Settlement:
-    if not (goes_on(item) and is_held(item.delivery, gates)):
+    if not (is_held(item.delivery, gates) and goes_on(item)):
         return item
     resolutions = tuple(
         r if r.state in FINAL_STATES else replace(r, is_suspended=True) for r in item.resolutions
@@ -247,23 +259,39 @@ def is_held(delivery: Delivery, gates: Gates) -> bool:
     return gate is not None and gate.holds(delivery.batch_code)
 
 
-def settle_attempts(items: Sequence[Settlement], epoch: int, seqs: Iterator[int]) -> Script[None]:
-    yield Each(SETTLE, [row for item in items for row in settle_rows(item, epoch)])
+def settle_attempts(
+    items: Sequence[Settlement], held: Held, epoch: int, seqs: Iterator[int]
+) -> Script[None]:
+    ended = ended_rows(items)
+    over = {pk for pk, recipients, _at in ended if recipients == held.open_recipients[pk]}
+    dropped = [i.delivery for i in items if i.delivery.pk in over and not i.keeps_content]
     attempts = [attempt_row(item, epoch, next(seqs)) for item in items if item.outcomes]
-    if attempts:
-        yield Each(INSERT_ATTEMPT, attempts)
-    yield Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)])
-    finished = [(item.delivery.pk, final_count(item), item.ended_at) for item in items]
-    yield Each(FINISH, [row for row in finished if row[1]])
+    yield Together(
+        (
+            Each(SETTLE, [row for item in items for row in settle_rows(item, epoch)]),
+            Each(INSERT_ATTEMPT, attempts),
+            Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)]),
+            Each(FINISH, ended),
+            Each(DROP_SETTLED, [(delivery.pk,) for delivery in dropped]),
+        )
+    )
     waits = [wait for item in items if item.is_pec for wait in waits_of(item)]
     if waits:
         yield from await_receipts(waits)
-    dropped = [i.delivery for i in items if final_count(i) and not i.keeps_content]
-    if dropped:
-        yield Each(DROP_CONTENT, [(delivery.pk,) for delivery in dropped])
     in_parts = [(delivery.pk,) for delivery in dropped if delivery.size_bytes > PART_BYTES]
     if in_parts:
-        yield Each(DROP_ORPHANED_PARTS, in_parts)
+        yield Each(DROP_PARTS, in_parts)
+
+
+def ended_rows(items: Sequence[Settlement]) -> list[tuple[str, int, float]]:
+    """Return how many recipients of each message have ended, and when the last of them."""
+    rows: dict[str, tuple[str, int, float]] = {}
+    for item in items:
+        pk, recipients = item.delivery.pk, final_count(item)
+        if recipients:
+            _, before, last_at = rows.get(pk, (pk, 0, item.ended_at))
+            rows[pk] = (pk, before + recipients, max(last_at, item.ended_at))
+    return list(rows.values())
 
 
 def waits_of(item: Settlement) -> list[Wait]:
@@ -280,7 +308,7 @@ def seqs_needed(items: Sequence[Settlement | Release]) -> int:
 
 
 def final_count(item: Settlement) -> int:
-    return sum(1 for r in item.resolutions if r.state in FINAL_STATES)
+    return len([r for r in item.resolutions if r.state in FINAL_STATES])
 
 
 def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, ...]]:
