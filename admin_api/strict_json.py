@@ -55,10 +55,13 @@ def reading(data: bytes, name: str) -> Generator[None, None, object]:
     """
     if len(data) > STEP_BYTES:
         try:
-            value = yield from _members(data.decode(), name)
+            text = data.decode()
+            yield
+            value = yield from _members(text, name)
         except (ValueError, RecursionError):
             value = None  # and `loads` says why
         if value is not None:
+            yield
             if _SUSPICIOUS.search(data):
                 _check_texts(value)
             return value
