@@ -41,7 +41,7 @@ class Outcome:
 
 
 async def add_messages(services: Services, call: Call) -> Answer:
-    value = call.read_object()
+    value = await call.read_list("messages")
     items = _items(value)
     check_tenants(items, call.caller)
     warnings = warnings_of(value, items)

@@ -4,7 +4,7 @@ The same table serves the routes and describes them in OpenAPI, so nothing is se
 documented.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -13,6 +13,8 @@ from admin_api.auth import Caller
 from admin_api.problems import Answer, Problem
 from admin_api.schemas.model import M, Model, known_fields, parse
 from admin_api.services import Services
+from relay.formats.headers.slices import at_once
+from relay.turns import in_turns
 from relay.value import frozen
 
 _JSON = "application/json"
@@ -65,9 +67,16 @@ class Call:
 
     def read_object(self) -> dict[str, object]:
         """Return the body, which must be a JSON object. Raises 415 and 422."""
+        return at_once(self._reading(""))
+
+    async def read_list(self, name: str) -> dict[str, object]:
+        """As `read_object`, of a body that is long by its first member, a list of this name."""
+        return await in_turns(self._reading(name))
+
+    def _reading(self, name: str) -> Generator[None, None, dict[str, object]]:
         self.check_type(_JSON)
         try:
-            value = strict_json.loads(self.body)
+            value = yield from strict_json.reading(self.body, name)
         except strict_json.InvalidJson as error:
             raise Problem(
                 422, [{"loc": ["body", *error.path], "msg": str(error), "type": "json_invalid"}]

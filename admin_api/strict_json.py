@@ -8,11 +8,18 @@ suspicious escape is walked again.
 import json
 import math
 import re
+from collections.abc import Generator
 from typing import NoReturn
 
 from relay.errors import Permanent
 
 _SUSPICIOUS = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_FIRST_LIST = re.compile(r'[ \t\n\r]*\{[ \t\n\r]*"([a-z_]+)"[ \t\n\r]*:[ \t\n\r]*\[[ \t\n\r]*')
+_AFTER_ELEMENT = re.compile(r"[ \t\n\r]*([,\]])[ \t\n\r]*")
+_AFTER_LIST = re.compile(r"[ \t\n\r]*(,|(?=\}))")
+STEP_BYTES = 1_048_576
+# More of them are small, and read faster all at once.
+MOST_ELEMENTS = 10_000
 
 Path = tuple[str | int, ...]
 
@@ -42,9 +49,60 @@ def loads(data: bytes) -> object:
     return value
 
 
+def reading(data: bytes, name: str) -> Generator[None, None, object]:
+    """Do as `loads` does, in steps where there is much: between the elements of the list that is
+    the document's first member, `name`.
+    """
+    if len(data) > STEP_BYTES:
+        try:
+            text = data.decode()
+            yield
+            value = yield from _members(text, name)
+        except (ValueError, RecursionError):
+            value = None  # and `loads` says why
+        if value is not None:
+            yield
+            if _SUSPICIOUS.search(data):
+                _check_texts(value)
+            return value
+    return loads(data)
+
+
 def dumps(value: object) -> str:
     """Return compact JSON. Raises ValueError for what is no JSON."""
     return _encode(value)
+
+
+def _members(text: str, name: str) -> Generator[None, None, dict[str, object] | None]:
+    """Return an object, None where it is not of the shape that can be read in steps."""
+    found = _FIRST_LIST.match(text)
+    if found is None or found[1] != name:
+        return None
+    elements: list[object] = []
+    is_more, rest_at = True, STEP_BYTES
+    while is_more:
+        if len(elements) == MOST_ELEMENTS:
+            return None
+        element, at = _decoder.raw_decode(text, found.end())
+        elements.append(element)
+        found = _AFTER_ELEMENT.match(text, at)
+        if found is None:
+            return None
+        is_more = found[1] == ","
+        if at >= rest_at:
+            rest_at = at + STEP_BYTES
+            yield
+    return _with_rest({name: elements}, text[found.end() :])
+
+
+def _with_rest(first: dict[str, object], text: str) -> dict[str, object] | None:
+    """Add the members that come after the first one."""
+    after = _AFTER_LIST.match(text)
+    if after is None:
+        return None
+    rest: dict[str, object] = _decoder.decode("{" + text[after.end() :])
+    is_clean = first.keys().isdisjoint(rest) and bool(rest) == (after[1] == ",")
+    return first | rest if is_clean else None
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

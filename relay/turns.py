@@ -11,7 +11,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-LONGEST_S = 0.005
+LONGEST_S = 0.003
 
 
 class Turn:

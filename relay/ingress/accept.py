@@ -52,7 +52,7 @@ from relay.store.queue.once import Answers, Once, Repeat
 from relay.store.queue.suppressed import refusal
 from relay.store.spool import Spool
 from relay.store.suppressions import SuppressionStore
-from relay.turns import in_turns
+from relay.turns import Turn, in_turns
 from relay.value import frozen
 
 
@@ -174,11 +174,13 @@ class Door:
     async def _judge(self, submissions: Sequence[Submission]) -> "Judged":
         self.check_open()
         now = self.now()
-        # A microsecond apart, so that the order of the call is the order of the queue.
-        candidates = [
-            await self._candidate(submission, now + place * 1e-6)
-            for place, submission in enumerate(submissions)
-        ]
+        candidates = []
+        turn = Turn()
+        for place, submission in enumerate(submissions):
+            # A microsecond apart, so that the order of the call is the order of the queue.
+            candidates.append(await self._candidate(submission, now + place * 1e-6))
+            if turn.is_long:
+                await turn.end()
         return Judged(tuple(candidates), now)
 
     async def _candidate(self, submission: Submission, now: float) -> "Candidate":

@@ -5,7 +5,8 @@ import json
 import httpx
 import pytest
 
-from admin_api.strict_json import InvalidJson, loads
+from admin_api.strict_json import STEP_BYTES, InvalidJson, loads, reading
+from relay.formats.headers.slices import at_once
 from tests.api.serving import Api
 
 HOSTILE = [
@@ -45,6 +46,62 @@ def test_what_two_readers_would_read_differently_is_refused(data: bytes) -> None
 def test_all_other_json_is_read_as_it_is(value: object) -> None:
     assert loads(json.dumps(value).encode()) == value
     assert loads(json.dumps(value, ensure_ascii=False).encode()) == value
+
+
+LONG = b" " * STEP_BYTES
+
+
+def in_steps(data: bytes) -> object:
+    return at_once(reading(data, "list"))
+
+
+@pytest.mark.parametrize("data", HOSTILE, ids=lambda d: repr(d[:16]))
+def test_what_is_long_is_refused_for_the_same(data: bytes) -> None:
+    text = rb'{"list": [1, %b ], "b": 2}' + LONG
+    for hostile in (data + LONG, text % data, text.replace(b"2", b"%b") % (b"3", data)):
+        with pytest.raises(InvalidJson):
+            in_steps(hostile)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"list":[1,{"a":[]},"x"]}',
+        ' {\n"list" : [ 1 , [2] ] , "b":{"list":1} , "c":[] } ',
+        '{"list":[]}',
+        f'{{"list":[{",".join("1" * 20_000)}]}}',
+        '{"list":1}',
+        '{"other":[1],"list":[2]}',
+        "[1,2]",
+        "{}",
+    ],
+    ids=lambda text: repr(text[:16]),
+)
+def test_what_is_long_is_read_as_it_is(text: str) -> None:
+    assert in_steps(text.encode() + LONG) == json.loads(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"list":[1],"list":[2]}',
+        '{"list":[1],}',
+        '{"list":[1,]}',
+        '{"list":[1] "b":2}',
+        '{"list":[1',
+        '{"list":[1]',
+        '{"list":[1]}}',
+        '{"list":[1],"b":1,"b":2}',
+    ],
+)
+def test_what_is_long_is_no_less_strict(text: str) -> None:
+    with pytest.raises(InvalidJson):
+        in_steps(text.encode() + LONG)
+
+
+def test_a_long_list_is_read_in_steps() -> None:
+    steps = reading(json.dumps({"list": ["x" * 100_000] * 50}).encode(), "list")
+    assert len(list(steps)) > 4
 
 
 def test_the_place_of_a_bad_text_is_told() -> None:
