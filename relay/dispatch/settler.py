@@ -23,7 +23,7 @@ from relay.errors import (
 )
 from relay.store.queue.settle import Notice, Release, Settlement
 from relay.store.spool import Spool
-from relay.value import value
+from relay.value import frozen
 
 AGAIN_S = 1.0
 MOST_TRIES = 6
@@ -31,7 +31,7 @@ MOST_TRIES = 6
 MOST_ODD = 10
 
 
-@value
+@frozen
 class _Result:
     """`tries` counts how often the store refused this one alone."""
 

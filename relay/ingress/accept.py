@@ -40,6 +40,7 @@ from relay.ingress.submission import (
 from relay.metrics import Metrics
 from relay.model import (
     Account,
+    ContentTraits,
     NewMail,
     Priority,
     lane_of,
@@ -264,9 +265,6 @@ class Door:
         account_id = account.id if account else None
         added = self._added(submission, head, pk, now)
         content = await in_turns(making_outgoing(submission.content, head, prepend=added))
-        traits = submission.traits
-        if traits is None:
-            traits = await in_turns(assessing(content, is_dotless=submission.is_dotless))
         id = submission.id or pk
         files = self._attachments.sealed(submission.attachments, submission.tenant_id, id)
         return NewMail(
@@ -279,7 +277,7 @@ class Door:
             priority=Priority.MEDIUM if submission.priority is None else submission.priority,
             envelope=submission.envelope,
             content=content,
-            traits=traits,
+            traits=await traits_of(submission, content),
             ingress=submission.ingress,
             accepted_at=now,
             due_at=submission.due_at,
@@ -351,6 +349,13 @@ class Door:
             recipients=len(submission.recipients),
             repairs=",".join(submission.repairs) or None,
         )
+
+
+async def traits_of(submission: Submission, content: bytes) -> ContentTraits:
+    """Return what the mail needs; of one that was composed here it is known."""
+    if submission.traits is not None:
+        return submission.traits
+    return await in_turns(assessing(content, is_dotless=submission.is_dotless))
 
 
 def own_key(judged: Judged) -> Once | None:

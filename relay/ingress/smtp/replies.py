@@ -56,3 +56,7 @@ def bad_syntax(text: str) -> Refused:
 
 def bad_sequence(text: str) -> Refused:
     return Refused(text, code=503, enhanced="5.5.1")
+
+
+def no_longer_valid() -> Hangup:
+    return Hangup("421 4.7.0 This login is not valid any more")

@@ -19,7 +19,7 @@ from relay.ingress.smtp.connections import Connections
 from relay.ingress.smtp.content import Pace, Taken, plain, read_content, too_large
 from relay.ingress.smtp.parameters import MailFrom, mail_from, rcpt_to
 from relay.ingress.smtp.receiving import Receiving, Share
-from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, reply_for
+from relay.ingress.smtp.replies import Hangup, bad_sequence, bad_syntax, no_longer_valid, reply_for
 from relay.ingress.smtp.settings import Endpoint, SmtpSettings
 from relay.ingress.smtp.tls import Certificates
 from relay.ingress.submission import Origin, Repair, Submission
@@ -90,7 +90,7 @@ class Session(Connection):
         self._check_synchronized()
         self._helo = name
         self._is_extended = is_extended
-        self._forget_mail()
+        self._mail = None
 
     def _extensions(self) -> list[str]:
         offered = [
@@ -125,7 +125,7 @@ class Session(Connection):
         await self.start_tls(certificates.context(self.endpoint), HANDSHAKE_S)
         self._helo = None
         self._login = None
-        self._forget_mail()
+        self._mail = None
 
     async def smtp_AUTH(self, argument: str) -> None:
         self._check_may_auth()
@@ -310,7 +310,7 @@ class Session(Connection):
                 submission = await self._submission(mail, taken)
                 accepted = await self.uncut(self._services.door.accept(submission))
         finally:
-            self._forget_mail()
+            self._mail = None
         self._mails += 1
         self.has_brought_mail()
         self.reply(f"250 2.0.0 Ok: queued as {accepted.pk}")
@@ -365,9 +365,6 @@ class Session(Connection):
         name = "UTF8SMTP" if mail.given.smtputf8 else "ESMTP"
         return f"{name}{'S' if self.is_tls else ''}{'' if mail.login.by_network else 'A'}"
 
-    def _forget_mail(self) -> None:
-        self._mail = None
-
     def _check_synchronized(self) -> None:
         """Hang up on a client that does not wait where it must (RFC 2920 §3.1).
 
@@ -381,7 +378,7 @@ class Session(Connection):
     async def smtp_RSET(self, argument: str) -> None:
         if argument:
             raise bad_syntax("RSET takes no argument")
-        self._forget_mail()
+        self._mail = None
         self.reply("250 2.0.0 Ok")
 
     async def smtp_NOOP(self, _argument: str) -> None:
@@ -398,7 +395,3 @@ class Session(Connection):
 
     async def smtp_QUIT(self, _argument: str) -> None:
         raise Hangup("221 2.0.0 Bye")
-
-
-def no_longer_valid() -> Hangup:
-    return Hangup("421 4.7.0 This login is not valid any more")
