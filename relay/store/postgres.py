@@ -355,6 +355,10 @@ async def open_postgres(
                 reset=leave_as_it_is,
                 server_settings={
                     "application_name": "pillarbox",
+                    # Every statement has its index. A plan that was made while a table was empty
+                    # must not read all of it when it has grown, nor be compiled for what it costs.
+                    "enable_seqscan": "off",
+                    "jit": "off",
                     # A node that froze inside a transaction must not keep its locks.
                     "idle_in_transaction_session_timeout": "15000",
                     # A statement whose node has given up must not wait for its lock for ever.

@@ -116,6 +116,7 @@ class Cutter:
                 if self.is_armed and b"COMMIT" in chunk:
                     self.is_armed = False
                     answers.cancel()
+                    await asyncio.gather(answers, return_exceptions=True)
                     if self._reaches_server:
                         back.write(chunk)
                         await there.read(1)  # it was done

@@ -24,13 +24,14 @@ HELD = """
 SELECT r.message_pk, r.n, m.open_recipients FROM recipients r JOIN messages m ON m.pk = r.message_pk
 WHERE +r.owner = $1 AND r.state = 'sending' AND r.message_pk {among:$2} {for_update}
 """
+# Of those that are held: found by their key alone, whatever else stands in the table.
 SETTLE = """
-UPDATE recipients SET state = $4, due_at = $5, attempts = $6, unknowns = $7, account_id = $8, code
-    = $9, reply = $10,
-    tried_at = $11, final_at = $12, faults = $13, owner = NULL, claim = NULL, begun_at = NULL
-{from:TEXT, BIGINT, BIGINT, TEXT, DOUBLE PRECISION, BIGINT, BIGINT, TEXT, BIGINT, TEXT,
+UPDATE recipients SET state = $3, due_at = $4, attempts = $5, unknowns = $6, account_id = $7,
+    code = $8, reply = $9,
+    tried_at = $10, final_at = $11, faults = $12, owner = NULL, claim = NULL, begun_at = NULL
+{from:TEXT, BIGINT, TEXT, DOUBLE PRECISION, BIGINT, BIGINT, TEXT, BIGINT, TEXT,
     DOUBLE PRECISION, DOUBLE PRECISION, BIGINT}
-WHERE message_pk = $1 AND n = $2 AND owner = $3 AND state = 'sending'
+WHERE message_pk = $1 AND n = $2
 """
 RELEASE = """
 UPDATE recipients SET state = $4, due_at = $5, faults = $6, owner = NULL, claim = NULL,
@@ -268,7 +269,7 @@ def settle_attempts(
     attempts = [attempt_row(item, epoch, next(seqs)) for item in items if item.outcomes]
     yield Together(
         (
-            Each(SETTLE, [row for item in items for row in settle_rows(item, epoch)]),
+            Each(SETTLE, [row for item in items for row in settle_rows(item)]),
             Each(INSERT_ATTEMPT, attempts),
             Each(INSERT_EVENT, [row for item in items for row in event_rows(item, seqs)]),
             Each(FINISH, ended),
@@ -317,12 +318,11 @@ def release_rows(item: Release, epoch: int, gates: Gates) -> list[tuple[Value, .
     return [(pk, p.n, epoch, state.value, item.due_at, p.faults) for p in item.delivery.pending]
 
 
-def settle_rows(item: Settlement, epoch: int) -> list[tuple[Value, ...]]:
+def settle_rows(item: Settlement) -> list[tuple[Value, ...]]:
     return [
         (
             item.delivery.pk,
             r.n,
-            epoch,
             r.stored_state.value,
             r.due_at,
             r.attempts,
