@@ -9,14 +9,11 @@ seconds, and what waits keeps its wait (`relay.store.clock`).
 
 import asyncio
 import fcntl
-import json
 import math
 import os
-import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
-from operator import itemgetter
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,30 +31,11 @@ from relay.errors import (
     Unwritable,
 )
 from relay.store.clock import Clock, move, was_set
-from relay.store.database import (
-    OnSignal,
-    Query,
-    Row,
-    Step,
-    Together,
-    Value,
-    Write,
-    plain,
-    render,
-)
+from relay.store.database import OnSignal, Query, Row, Value, Write
 from relay.store.file_system import network_kind
+from relay.store.sqlite_statements import execute
 
 T = TypeVar("T")
-
-Reorder = Callable[[tuple[Any, ...]], tuple[Any, ...]]
-
-MARKS = {
-    "among": "IN (SELECT value FROM json_each($n))",
-    "skip_locked": "",
-    "for_update": "",
-    "for_share": "",
-    "key_share": "",
-}
 
 # page_size is fixed by the first table; 16 KB halves the cost of a 100 KB mail and costs nothing at
 # 4 KB.
@@ -83,44 +61,6 @@ CLOCK_EVERY_S = 1.0
 
 FULL_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE}
 DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-PARAMETER = re.compile(r"\$(\d+)")
-
-
-@lru_cache(maxsize=512)
-def compiled(sql: str) -> tuple[str, Reorder | None]:
-    """Return SQLite's text and what puts its values into their order, None where they stand in it
-    already.
-
-    Plain `?` takes tuples, which cost less to bind than the dicts that `$1` would need.
-    """
-    text = render(plain(sql), MARKS)
-    order = tuple(int(n) - 1 for n in PARAMETER.findall(text))
-    return PARAMETER.sub("?", text), reordering(order)
-
-
-def reordering(order: tuple[int, ...]) -> Reorder | None:
-    if order == tuple(range(len(order))):
-        return None
-    if len(order) == 1:
-        return itemgetter(slice(order[0], order[0] + 1))
-    return itemgetter(*order)
-
-
-def bound(values: tuple[Value, ...], reorder: Reorder | None) -> tuple[Any, ...]:
-    plain = tuple([json.dumps(v) if isinstance(v, list | tuple) else v for v in values])
-    return plain if reorder is None else reorder(plain)
-
-
-def execute(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
-    if isinstance(step, Query):
-        sql, reorder = compiled(step.sql)
-        return connection.execute(sql, bound(step.values, reorder)).fetchall()
-    for each in step.parts if isinstance(step, Together) else (step,):
-        sql, reorder = compiled(each.sql)
-        connection.executemany(sql, each.rows if reorder is None else map(reorder, each.rows))
-    return ()
-
-
 # One damaged text must not hide the rows beside it: what is no UTF-8 is read as U+FFFD.
 read_text = partial(str, encoding="utf-8", errors="replace")
 
