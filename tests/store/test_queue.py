@@ -7,11 +7,12 @@ import pytest
 from relay.errors import Fenced, Refused
 from relay.model import Account, OnUnknown, Priority, State, Tenant
 from relay.store import nodes
-from relay.store.database import Database, Each, Query, Script
+from relay.store.database import TYPES, Database, Each, Query, Script, Value, types_of
 from relay.store.messages import MessageStore
+from relay.store.postgres import joined
 from relay.store.queue import due
 from relay.store.queue.claim import CLAIM
-from relay.store.queue.settle import HELD, Release
+from relay.store.queue.settle import DROP_SETTLED, FINISH, HELD, SETTLE, Release
 from relay.store.spool import Spool
 
 from .conftest import RecordingTaker, mail, new_spool, put, settlement
@@ -358,6 +359,21 @@ async def test_a_result_is_written_without_a_look_at_what_else_the_node_has(
         plan = " ".join(str(row[0]) for row in steps)
         assert "recipients_pkey" in plan
         assert "recipients_leased" not in plan
+
+
+@pytest.mark.parametrize("sql", [SETTLE, FINISH, DROP_SETTLED])
+async def test_what_a_result_ends_is_found_by_its_key_in_a_new_database(
+    db: Database, sql: str
+) -> None:
+    mark = TYPES.search(sql)
+    assert mark is not None
+    if db.single_writer:
+        steps = await db.fetch(f"EXPLAIN QUERY PLAN {sql}", *[None] * len(types_of(mark)))
+        assert {str(row["detail"]).split()[0] for row in steps} == {"SEARCH"}
+    else:
+        arrays: list[Value] = [["1"] * 50 if name == "TEXT" else [] for name in types_of(mark)]
+        steps = await db.fetch(f"EXPLAIN {joined((sql,))}", *arrays)
+        assert "Seq Scan" not in " ".join(str(row[0]) for row in steps)
 
 
 CROWD = """
