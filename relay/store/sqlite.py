@@ -30,10 +30,10 @@ from relay.errors import (
     UnsafeStore,
     Unwritable,
 )
+from relay.store import sqlite_statements as statements
 from relay.store.clock import Clock, move, was_set
 from relay.store.database import OnSignal, Query, Row, Value, Write
 from relay.store.file_system import network_kind
-from relay.store.sqlite_statements import execute
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ def drive(connection: sqlite3.Connection, script: Write[T]) -> T:
     try:
         step = next(steps)
         while True:
-            step = steps.send(execute(connection, step))
+            step = steps.send(statements.execute(connection, step))
     except StopIteration as stop:
         value: T = stop.value
         return value
@@ -153,7 +153,7 @@ class SqliteDatabase:
         self._clock_task = asyncio.create_task(self._keep_clock())
 
     async def fetch(self, sql: str, *values: Value) -> Sequence[Row]:
-        return await self._in_thread(execute, Query(sql, values))
+        return await self._in_thread(statements.execute, Query(sql, values))
 
     async def write(self, script: Write[T]) -> T:
         results = await self.write_all([script])

@@ -36,7 +36,7 @@ PARAMETER = re.compile(r"\$(\d+)")
 
 # At each statement the thread lets go of the interpreter, and waits for the event loop to get it
 # back: so rows go together, in a few sizes, of which the statements are kept.
-ROWS_AT_ONCE = (16, 8, 4, 2, 1)
+ROWS_AT_ONCE = (16, 8, 4, 2)
 
 
 @lru_cache(maxsize=512)
@@ -69,28 +69,38 @@ def execute(connection: sqlite3.Connection, step: Step) -> Sequence[Row]:
         sql, reorder = compiled(step.sql)
         return connection.execute(sql, bound(step.values, reorder)).fetchall()
     for each in step.parts if isinstance(step, Together) else (step,):
-        if "{rows:" in each.sql:
-            insert(connection, each)
-            continue
+        rows = execute_together(connection, each) if goes_together(each.sql) else each.rows
         sql, reorder = compiled(each.sql)
-        connection.executemany(sql, each.rows if reorder is None else map(reorder, each.rows))
+        connection.executemany(sql, rows if reorder is None else map(reorder, rows))
     return ()
 
 
-def insert(connection: sqlite3.Connection, each: Each) -> None:
+@lru_cache(maxsize=512)
+def goes_together(sql: str) -> bool:
+    return TYPES.search(sql) is not None
+
+
+def execute_together(connection: sqlite3.Connection, each: Each) -> Sequence[tuple[Value, ...]]:
+    """Write as many rows at once as go; return the rest."""
     rows, at = each.rows, 0
-    while at < len(rows):
-        count = next(most for most in ROWS_AT_ONCE if most <= len(rows) - at)
-        connection.execute(inserting(each.sql, count), [*chain(*rows[at : at + count])])
-        at += count
+    for count in ROWS_AT_ONCE:
+        while count <= len(rows) - at:
+            connection.execute(for_rows(each.sql, count), [*chain(*rows[at : at + count])])
+            at += count
+    return rows[at:]
 
 
 @lru_cache(maxsize=512)
-def inserting(sql: str, count: int) -> str:
-    """Return SQLite's text of an INSERT of so many rows."""
-
-    def values(mark: re.Match[str]) -> str:
-        row = f"({', '.join('?' for _ in types_of(mark))})"
-        return f"VALUES {', '.join([row] * count)}"
-
-    return TYPES.sub(values, sql)
+def for_rows(sql: str, count: int) -> str:
+    """Return SQLite's text of a statement for so many rows."""
+    mark = TYPES.search(sql)
+    assert mark is not None, sql  # noqa: S101 - a statement of ours without its types
+    row = f"({', '.join('?' for _ in types_of(mark))})"
+    values = f"VALUES {', '.join([row] * count)}"
+    if mark[1] == "rows":
+        return TYPES.sub(values, sql)
+    by_name = PARAMETER.sub(r"given.column\1", sql)
+    if mark[1] == "from":
+        return TYPES.sub(f"FROM ({values}) AS given", by_name)
+    # SQLite has no DELETE … USING.
+    return TYPES.sub("", sql).replace("= $1", f"IN ({values})")
