@@ -31,7 +31,6 @@ from relay.store import (
     rekey,
     retention,
     sqlite,
-    sqlite_statements,
 )
 from relay.store.database import Step, Together
 from relay.store.queue import claim, insert, settle
@@ -200,7 +199,7 @@ def texts_of(step: Step) -> list[str]:
 
 
 def arm_sqlite(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: Death) -> None:
-    execute, transaction = sqlite_statements.execute, sqlite.transaction
+    execute, transaction = sqlite.execute, sqlite.transaction
 
     def watched(connection: sqlite3.Connection, step: Step) -> Any:
         rows = execute(connection, step)
@@ -215,7 +214,7 @@ def arm_sqlite(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: De
             death()
         return results
 
-    sqlite_statements.execute, sqlite.transaction = watched, watched_transaction
+    sqlite.execute, sqlite.transaction = watched, watched_transaction
 
 
 def arm_postgres(is_it: Callable[[str], bool], meet: Meet, begin: Begin, death: Death) -> None:

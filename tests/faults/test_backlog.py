@@ -24,7 +24,7 @@ from relay.store.queue import claim, due
 from relay.store.queue.depth import DEFERRED, QUEUED, depth
 from relay.store.slices import SLICE
 from relay.store.spool import Spool
-from relay.store.sqlite_statements import bound, compiled
+from relay.store.sqlite import bound, compiled
 from relay.store.tenants import TenantStore
 from tests.conftest import open_database, postgres_programs
 from tests.faults.filling import Filling, Stock, settle_down
