@@ -70,6 +70,15 @@ DURABILITY = """
 SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes',
     'synchronous_commit')
 """
+SESSION = {
+    "application_name": "pillarbox",
+    # What is written or claimed has its index. A plan that was made while a table was empty must
+    # not read all of it when it has grown, nor be compiled for what that seems to cost.
+    "enable_seqscan": "off",
+    "jit": "off",
+    # A node that froze inside a transaction must not keep its locks.
+    "idle_in_transaction_session_timeout": "15000",
+}
 PARAMETER = re.compile(r"\$(\d+)")
 CLOCK = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 NOTIFY = "SELECT pg_notify($1, $2)"
@@ -353,14 +362,8 @@ async def open_postgres(
                 command_timeout=timeout_s,
                 init=check_connection,
                 reset=leave_as_it_is,
-                server_settings={
-                    "application_name": "pillarbox",
-                    # Every statement has its index. A plan that was made while a table was empty
-                    # must not read all of it when it has grown, nor be compiled for what it costs.
-                    "enable_seqscan": "off",
-                    "jit": "off",
-                    # A node that froze inside a transaction must not keep its locks.
-                    "idle_in_transaction_session_timeout": "15000",
+                server_settings=SESSION
+                | {
                     # A statement whose node has given up must not wait for its lock for ever.
                     "statement_timeout": str(int(timeout_s * 1000)),
                 },
