@@ -69,7 +69,8 @@ PRAGMAS = (
     # Every write and read behind it waits as long for somebody else's lock.
     "PRAGMA busy_timeout=250",
     "PRAGMA wal_autocheckpoint=2000",
-    "PRAGMA cache_size=-32000",
+    # The pages of a big mail pass through and stay: with more than this as one more copy of it.
+    "PRAGMA cache_size=-16000",
     "PRAGMA temp_store=MEMORY",
 )
 
