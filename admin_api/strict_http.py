@@ -6,6 +6,7 @@ the head is read here, once; bodies and answers are Sanic's.
 """
 
 import re
+from typing import Literal
 
 from sanic.compat import Header
 from sanic.exceptions import BadRequest, ExpectationFailed, PayloadTooLarge
@@ -26,13 +27,10 @@ CHUNK_LINE_MAX_BYTES = 64
 
 @frozen
 class Body:
-    """A body of this length; 0 also where its length is not said: `CHUNKED`, `NO_BODY`."""
+    """How a body is framed, and its size where that is said."""
 
+    framing: Literal["none", "length", "chunked"]
     size_bytes: int = 0
-
-
-CHUNKED = Body()
-NO_BODY = Body()
 
 
 @frozen
@@ -64,8 +62,8 @@ def read_head(head: bytes) -> PlainHead | None:
     hosts = len(headers.getall("host", ()))
     if hosts > 1 or (hosts == 0 and version == "1.1"):
         return None
-    framing = body_of(headers)
-    return None if framing is None else PlainHead(method, target, version, headers, framing)
+    body = body_of(headers)
+    return None if body is None else PlainHead(method, target, version, headers, body)
 
 
 def body_of(headers: Header) -> Body | None:
@@ -75,10 +73,10 @@ def body_of(headers: Header) -> Body | None:
     if len(lengths) + len(codings) > 1:
         return None
     if codings:
-        return CHUNKED if codings[0] == "chunked" else None
+        return Body("chunked") if codings[0] == "chunked" else None
     if not lengths:
-        return NO_BODY
-    return Body(int(lengths[0])) if _LENGTH.fullmatch(lengths[0]) else None
+        return Body("none")
+    return Body("length", int(lengths[0])) if _LENGTH.fullmatch(lengths[0]) else None
 
 
 class StrictHttp(Http):
@@ -96,7 +94,7 @@ class StrictHttp(Http):
         self.url = plain.target
         self._begin(plain, head)
         # Sanic wants one line end before the size of a chunk.
-        del buffer[: end + (2 if plain.body is CHUNKED else 4)]
+        del buffer[: end + (2 if plain.body.framing == "chunked" else 4)]
 
     async def _end_of_head(self) -> int:
         """Return where the empty line begins. Raises PayloadTooLarge."""
@@ -127,10 +125,11 @@ class StrictHttp(Http):
         self.request.stream = self
         self.head_only = plain.method == "HEAD"
         self.keep_alive = plain.keeps_connection and app.config.KEEP_ALIVE
-        self.expecting_continue = expected is not None and plain.body is not NO_BODY
+        framing = plain.body.framing
+        self.expecting_continue = expected is not None and framing != "none"
         self.request_bytes = self.request_bytes_left = plain.body.size_bytes
-        if plain.body is not NO_BODY:
-            kind = "chunked" if plain.body is CHUNKED else True
+        if framing != "none":
+            kind = "chunked" if framing == "chunked" else True
             self.request_body = kind  # type: ignore[assignment] # Sanic's types know only bytes
 
     async def read(self) -> bytes | None:
