@@ -25,18 +25,6 @@ def at_once(steps: Steps[T]) -> T:
         return value
 
 
-def counting(content: bytes, what: bytes) -> Steps[int]:
-    """Count as `content.count(what)` does; no two of `what` may overlap."""
-    if len(content) <= SLICE_BYTES:
-        return content.count(what)
-    found = 0
-    for at in range(0, len(content), SLICE_BYTES):
-        # Far enough for one that begins in this slice, too near for one that begins in the next.
-        found += content.count(what, at, at + SLICE_BYTES + len(what) - 1)
-        yield
-    return found
-
-
 def finding(content: bytes, what: bytes, start: int = 0) -> Steps[int]:
     """Find as `content.find(what, start)` does."""
     for at in range(start, len(content), SLICE_BYTES):
@@ -58,7 +46,7 @@ def replacing(content: bytes, old: bytes, new: bytes) -> Steps[bytes]:
     replaced = io.BytesIO()
     yield from _writing(replaced, memoryview(content)[:at])
     while at < len(content):
-        end = _cut(content, at + SLICE_BYTES, old)
+        end = cut(content, at + SLICE_BYTES, old)
         replaced.write(content[at:end].replace(old, new))
         at = end
         yield
@@ -81,7 +69,7 @@ def _writing(buffer: io.BytesIO, view: memoryview) -> Steps[None]:
         yield
 
 
-def _cut(content: bytes, at: int, whole: bytes) -> int:
+def cut(content: bytes, at: int, whole: bytes) -> int:
     """Return where to cut, near `at`, so that no `whole` is cut in two."""
     straddling = content.find(whole, at - len(whole) + 1, at + len(whole) - 1)
     return at if straddling < 0 else straddling
