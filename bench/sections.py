@@ -49,7 +49,8 @@ SECTIONS = (
         "and upstreams, and the thread that writes to SQLite take turns. Of the time of a "
         "transaction more than half is the thread waiting for its turn, after each row; so with 20 "
         "sessions, each waiting for the commit under way and for its own, neither core is full. "
-        "Where each mail has a connection of its own, opening it, greeting and login cost more than the mail. "
+        "Where each mail has a connection of its own, opening it, greeting and login cost more "
+        "than the mail. "
         "At 100 KB it is the bytes, which are copied into the store and synced, while everybody "
         "whose mail is in the same commit waits. The load and the sinks use the same cores.",
     ),
