@@ -5,11 +5,13 @@ one where that is all the same and much quicker, or in a terminal.
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +92,8 @@ class Cli:
             env={**self.environment, "TERM": "xterm-256color"},
             encoding="utf-8",
             timeout=WAIT_S,
+            # Who runs the tests in the background may have it ignored, which is inherited.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
             dimensions=(40, 100),
         )
 

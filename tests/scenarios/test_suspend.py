@@ -33,17 +33,19 @@ async def test_mail_that_waits_in_memory_is_held_while_what_is_being_sent_goes_o
     upstream.on["DOT"] = wait
     first = await relay.send("first@there.test")
     await reached.wait()
+    # The connection may be promised to the next one, which then counts as being sent.
+    await relay.send("next@there.test")
     others = [await relay.send(f"r{n}@there.test") for n in range(5)]
     await relay.node.stores.batches.suspend("acme", None)
     go_on.set()
     await relay.settled(first.pk, "sent")
     for other in others:
         await relay.settled(other.pk, "suspended")
-    assert len(upstream.received) == 1
+    assert len(upstream.received) <= 2
     await relay.node.stores.batches.activate("acme", None)
     for other in others:
         await relay.settled(other.pk, "sent")
-    assert len(upstream.received) == 6
+    await upstream.wait_for(7)
 
 
 async def test_mail_that_an_upstream_defers_while_it_is_suspended_is_not_tried_again(
