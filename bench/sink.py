@@ -3,6 +3,7 @@ faster than anybody relays it, and our own where mail comes inside TLS.
 """
 
 import asyncio
+import os
 import subprocess
 import sys
 import tempfile
@@ -31,9 +32,10 @@ class Sink:
     @property
     def mails(self) -> int:
         """How many mails it has taken: the last complete record of its progress line."""
-        size = self._counter.seek(0, 2)
-        self._counter.seek(max(0, size - 200))
-        records = self._counter.read().decode("latin-1").split("\r")
+        # The place in the file is the sink's too: to seek would move where it writes.
+        descriptor = self._counter.fileno()
+        size = os.fstat(descriptor).st_size
+        records = os.pread(descriptor, 200, max(0, size - 200)).decode("latin-1").split("\r")
         counts = [record.rpartition("mesg=")[2] for record in records[:-1] if "mesg=" in record]
         return int(counts[-1]) if counts else 0
 
