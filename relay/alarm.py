@@ -30,8 +30,11 @@ class Alarm:
         self._at = None
 
     def close(self) -> None:
-        """Never ring again."""
+        """Never ring again, and hold on to nobody: rings of references stay until they are
+        collected, and with them the buffers of a connection.
+        """
         self._at = None
+        self._ring = _nothing
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -51,3 +54,7 @@ class Alarm:
             return
         self._at = None
         self._ring()
+
+
+def _nothing() -> None:
+    pass

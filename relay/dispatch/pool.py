@@ -320,6 +320,8 @@ def _adopt(client: aiosmtplib.SMTP, settings: PoolSettings) -> Session:
         settings.command_timeout_s, settings.data_timeout_s, settings.min_rate_bytes_s
     )
     transport = cast(asyncio.Transport, client.transport)
+    # Else the two would hold each other, and the connection's buffers, until they are collected.
+    client.transport = client.protocol = None
     return Session(transport, _extensions(client.esmtp_extensions), timeouts)
 
 
