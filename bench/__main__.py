@@ -72,7 +72,8 @@ def measure_all(report: Report, options: argparse.Namespace) -> Iterator[Report]
 def keep(folder: Path, report: Report) -> None:
     folder.mkdir(exist_ok=True)
     write(folder / DATA, report)
-    (folder / PAGE).write_text(page(report))
+    # Of what was written: figures are rounded on their way there.
+    (folder / PAGE).write_text(page(read(folder / DATA)))
 
 
 def main() -> None:
