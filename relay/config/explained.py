@@ -25,7 +25,10 @@ def explained(model: type[BaseModel]) -> dict[str, str]:
 
 @cache
 def _of_module(name: str) -> Mapping[str, Mapping[str, str]]:
-    tree = ast.parse(inspect.getsource(sys.modules[name]))
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[name]))
+    except OSError:  # installed without sources
+        return {}
     classes = (node for node in tree.body if isinstance(node, ast.ClassDef))
     return {each.name: dict(_texts(each.body)) for each in classes}
 

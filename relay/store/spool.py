@@ -13,11 +13,11 @@ from typing import Any, Protocol, TypeVar
 
 from relay import maillog
 from relay.errors import CommitInDoubt, Fenced, Refused, RelayError, StoreUnavailable
-from relay.model import Account, Delivery, NewMail, OnUnknown, Recipient
+from relay.model import Account, Delivery, NewMail, Recipient
 from relay.store import contents, nodes
 from relay.store.database import Database, Script
 from relay.store.doubts import Doubts
-from relay.store.queue.arrival import Accepted, Arrival, Lease, named
+from relay.store.queue.arrival import Accepted, Arrival, Lease, is_retried, named
 from relay.store.queue.aside import Desk, FaultPolicy, charge
 from relay.store.queue.claim import (
     BeginRequest,
@@ -275,8 +275,7 @@ class Spool:
     def _arrival(self, mail: NewMail, number: int) -> Arrival:
         if self._taker is None or mail.due_at is not None:
             return Arrival(mail)
-        # A mail that must never go out twice is begun only when it truly is.
-        may_begin = mail.is_prepared and mail.on_unknown is OnUnknown.RETRY
+        may_begin = mail.is_prepared and is_retried(mail)
         place = self._taker.reserve(mail.lane, len(mail.content), may_begin=may_begin)
         return Arrival(mail, Lease(number, place, place.is_begun)) if place else Arrival(mail)
 

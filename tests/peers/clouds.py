@@ -4,6 +4,7 @@ import base64
 import hmac
 import shutil
 import subprocess
+from abc import ABC, abstractmethod
 from email.utils import formatdate
 from types import TracebackType
 from typing import Self
@@ -22,7 +23,7 @@ AZURE_KEY = (
 AZURE_VERSION = "2021-12-02"
 
 
-class Cloud:
+class Cloud(ABC):
     """A server with an empty bucket; it can be stopped and started again, without its files."""
 
     program = ""
@@ -44,8 +45,8 @@ class Cloud:
         self.stop()
 
     @property
-    def storage_url(self) -> str:
-        raise NotImplementedError
+    @abstractmethod
+    def storage_url(self) -> str: ...
 
     def start(self) -> None:
         program = shutil.which(self.program)
@@ -61,11 +62,11 @@ class Cloud:
             self._process.terminate()
             self._process.wait(20)
 
-    def options(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def options(self) -> list[str]: ...
 
-    def make_bucket(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def make_bucket(self) -> None: ...
 
 
 class Moto(Cloud):

@@ -167,7 +167,9 @@ async def test_a_mail_for_which_a_connection_is_ready_is_stored_as_begun(
     assert [d.pk for d in estate.in_doubt] == [accepted.pk]
 
 
-@pytest.mark.parametrize("what", [{"on_unknown": OnUnknown.REPORT}, {"is_prepared": False}])
+@pytest.mark.parametrize(
+    "what", [{"on_unknown": OnUnknown.REPORT}, {"max_attempts": 1}, {"is_prepared": False}]
+)
 async def test_a_mail_that_must_not_go_out_twice_or_is_not_complete_is_not_stored_as_begun(
     spool: Spool, db: Database, what: dict[str, Any]
 ) -> None:

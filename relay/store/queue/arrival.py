@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from relay.model import NewMail, State
+from relay.model import NewMail, OnUnknown, State
 from relay.store.queue.settle import Notice
 from relay.value import frozen
 
@@ -55,3 +55,10 @@ def named(mail: NewMail, pk: str) -> NewMail:
     content = mail.content.replace(mail.pk.encode(), pk.encode())
     message_id = mail.message_id and mail.message_id.replace(mail.pk, pk)
     return replace(mail, pk=pk, content=content, message_id=message_id)
+
+
+def is_retried(mail: NewMail) -> bool:
+    """Say whether a mail is offered again if it may have been sent: where not, a death between its
+    commit and its offer would end it, so it is begun only when it truly is.
+    """
+    return mail.on_unknown is OnUnknown.RETRY and mail.max_attempts != 1

@@ -1,9 +1,9 @@
 """What became of an attempt: recipient states, attempt, events and message in one transaction,
 under the fence.
 
-Results are written only while the node's epoch stands: a node that lost its lease has lost its say,
-since another may have the mail by now. Mail that would wait for another attempt is suspended
-instead where its tenant suspended its batch meanwhile.
+Results are written only for recipients that the node still holds: one that lost its lease has lost
+its say, since another may have the mail by now. Mail that would wait for another attempt is
+suspended instead where its tenant suspended its batch meanwhile.
 """
 
 import json
